@@ -1,0 +1,30 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright Authors of Ciliate
+
+# down.sh: ends every process of the cluster and removes all it made. Nothing of it is left but built tools and images.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$HERE/network.sh"
+. "$HERE/control-plane.sh"
+. "$HERE/node.sh"
+
+main() {
+	local name node path
+	lock
+	begin "Ending the cluster"
+	# Every node that ever was, not only those of the settings.
+	for path in "$RUN"/nodes/*/; do
+		[ ! -d "$path" ] || { node=${path%/} && node_off "${node##*/}"; }
+	done
+	# KILL: an API server asked politely drains for ten seconds, and all data is thrown away.
+	for name in "${OUTSIDE[@]}"; do end "$name" KILL 10; done
+	for path in "$(netns "")"*; do
+		[ ! -e "$path" ] || ip netns del "${path##*/}"
+	done
+	rm -rf "$RUN"
+	done_
+}
+
+need_root
+main "$@"

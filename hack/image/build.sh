@@ -1,0 +1,147 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright Authors of Ciliate
+
+# build.sh OUT_DIR [test|product]: packs images as OUT_DIR/NAME.tar, without docker; both kinds unless one is named.
+#   test     ciliate/pause:3.10.2, ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3)
+#   product  ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
+# An image whose content did not change keeps its file, time stamp included.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPO=$(cd "$HERE/../.." && pwd)
+PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
+VERSION=${VERSION:-dev}
+export GOFLAGS=-buildvcs=false
+
+# Command in agnhost's userland, Debian package.
+USERLAND="dash dash
+bash bash
+ip iproute2
+ss iproute2
+ping iputils-ping
+dig dnsutils
+curl curl
+nc.openbsd netcat-openbsd
+iperf3 iperf3
+getent libc-bin"
+
+die() {
+	echo "image: $*" >&2
+	exit 1
+}
+need() { # COMMAND PACKAGE
+	command -v "$1" >/dev/null || die "$1 is missing: install the Debian package $2 (hack/deps.sh installs them all)"
+}
+
+# pack NAME REF FLAG...: the folder $WORK/NAME as $OUT/NAME.tar.
+pack() {
+	local name=$1 ref=$2 tar=$OUT/$1.tar
+	shift 2
+	"$WORK/mkimage" -o "$tar.new" -ref "$ref" "$@" "$WORK/$name"
+	if cmp -s "$tar.new" "$tar"; then
+		rm "$tar.new"
+		echo "image: $ref is unchanged"
+	else
+		mv "$tar.new" "$tar"
+		echo "image: $ref packed, $(($(stat -c %s "$tar") >> 20)) MiB"
+	fi
+}
+
+# --- test images: rebuilt when what they are made of is newer ---
+
+fresh() { # TAR SOURCE...
+	local tar=$1 source
+	shift
+	[ -s "$tar" ] || return 1
+	for source in "$@"; do [ "$tar" -nt "$source" ] || return 1; done
+}
+
+test_images() {
+	local bin agnhost
+	bin=$("$REPO/hack/tools/build.sh" --bin-dir)
+	"$REPO/hack/tools/build.sh" agnhost
+	agnhost=$(realpath "$bin/agnhost")
+	fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause.c" || pause
+	fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost" || agnhost "$agnhost"
+}
+
+pause() {
+	need gcc gcc
+	mkdir "$WORK/pause"
+	gcc -Os -static -s -o "$WORK/pause/pause" "$HERE/pause.c"
+	pack pause ciliate/pause:3.10.2 -user 65535:65535 -entrypoint /pause
+}
+
+# copy ROOT PROGRAM: with the shared objects it is linked to.
+copy() {
+	local program object
+	program=$(readlink -f "$(command -v "$2")")
+	cp "$program" "$1/usr/bin/$2"
+	while read -r object; do
+		mkdir -p "$1${object%/*}"
+		cp -Ln "$object" "$1$object"
+	done < <(ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' || true)
+}
+
+agnhost() { # BINARY
+	local root=$WORK/agnhost command package applet source
+	need busybox busybox-static
+	mkdir -p "$root"/{bin,etc,tmp,usr/bin,uploads,var,run,root,proc,sys,dev}
+	chmod 1777 "$root/tmp"
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"; done
+	while read -r command package; do
+		need "$command" "$package"
+		copy "$root" "$command"
+		rm -f "$root/bin/$command" # /bin must not hide /usr/bin
+	done <<<"$USERLAND"
+	# Debian's busybox shell prefers its own applets to $PATH, and its nc knows no -v.
+	ln -sf ../usr/bin/dash "$root/bin/sh"
+	ln -sf ../usr/bin/nc.openbsd "$root/bin/nc"
+	printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$root/etc/passwd"
+	printf '%s\n' root:x:0: nogroup:x:65534: >"$root/etc/group"
+	echo "hosts: files dns" >"$root/etc/nsswitch.conf"
+	cp "$1" "$root/agnhost"
+	ln -s agnhost "$root/agnhost-2"
+	# As upstream's image: the porter's certificates.
+	source=$(cd "$REPO/hack/tools/kubernetes" && GOWORK=off go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost
+	install -m 644 "$source"/porter/localhost.{crt,key} "$root"
+	pack agnhost ciliate/agnhost:2.63.0 -entrypoint /agnhost -cmd pause
+}
+
+# --- product images: always built, by Go's cache quickly ---
+
+static() { # OUT PACKAGE
+	(cd "$REPO" && CGO_ENABLED=0 go build -trimpath -o "$1" \
+		-ldflags "-s -w -X github.com/ciliate-io/ciliate/internal/version.Version=$VERSION" "$2")
+}
+
+product_images() {
+	mkdir "$WORK/cilium-agent" "$WORK/cilium-operator"
+	"$REPO/hack/tools/build.sh" loopback
+	cp "$("$REPO/hack/tools/build.sh" --bin-dir)/loopback" "$WORK/cilium-agent/loopback"
+	static "$WORK/cilium-agent/cilium-agent" ./cmd/agent
+	static "$WORK/cilium-agent/cilium-cni" ./cnibin
+	static "$WORK/cilium-operator/cilium-operator" ./cmd/operator
+	pack cilium-agent "ciliate/cilium-agent:$VERSION" -entrypoint /cilium-agent
+	pack cilium-operator "ciliate/cilium-operator:$VERSION" -entrypoint /cilium-operator -user 65532:65532
+}
+
+main() {
+	[ $# -ge 1 ] || die "usage: build.sh OUT_DIR [test|product]"
+	command -v go >/dev/null || die "go is missing: install Go 1.26.6 or newer"
+	mkdir -p "$1"
+	OUT=$(cd "$1" && pwd)
+	WORK=$(mktemp -d "$OUT/.work-XXXXXX")
+	trap 'rm -rf "$WORK"' EXIT
+	(cd "$REPO" && CGO_ENABLED=0 go build -trimpath -o "$WORK/mkimage" ./hack/image)
+	case ${2:-all} in
+	test) test_images ;;
+	product) product_images ;;
+	all) test_images && product_images ;;
+	*) die "\"$2\" is neither test nor product" ;;
+	esac
+}
+
+main "$@"

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build tools
+
+// Package tools pins what recipe.sh builds.
+package tools
+
+import (
+	_ "go.etcd.io/etcd/server/v3"
+)
