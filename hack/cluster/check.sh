@@ -49,6 +49,7 @@ check_disk() {
 
 check_port() {
 	local holder
+	alive forward && return
 	holder=$(ss -Hltnp "sport = :$PORT" | head -1)
 	[ -z "$holder" ] || die "port $PORT is taken: $holder; set PORT to a free one"
 }
@@ -57,4 +58,5 @@ check_machine() {
 	check_commands
 	check_kernel
 	check_disk
+	check_port
 }

@@ -10,13 +10,17 @@ set -euo pipefail
 . "$HERE/node.sh"
 
 main() {
-	local name node path
+	local name node path pid pids=()
 	lock
 	begin "Ending the cluster"
 	# Every node that ever was, not only those of the settings.
 	for path in "$RUN"/nodes/*/; do
-		[ ! -d "$path" ] || { node=${path%/} && node_off "${node##*/}"; }
+		[ -d "$path" ] || continue
+		node=${path%/}
+		node_off "${node##*/}" &
+		pids+=($!)
 	done
+	for pid in "${pids[@]}"; do wait "$pid" || die "a node would not end"; done
 	# KILL: an API server asked politely drains for ten seconds, and all data is thrown away.
 	for name in "${OUTSIDE[@]}"; do end "$name" KILL 10; done
 	for path in "$(netns "")"*; do

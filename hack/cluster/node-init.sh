@@ -63,7 +63,7 @@ make_cgroups() {
 # wants, so the machine's values stay. The boot id is the same trick: a new one at every start, as after a reboot.
 shield() {
 	local setting file
-	mkdir -p /run/node/proc
+	mkdir -p /run/node/proc /run/netns
 	for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
 		kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000 \
 		"kernel/random/boot_id=$(</proc/sys/kernel/random/uuid)"; do

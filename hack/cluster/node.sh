@@ -8,7 +8,7 @@
 # node_on NODE: starts the node's first process, which starts containerd and the kubelet (node-init.sh).
 node_on() {
 	local dir=$RUN/nodes/$1
-	wired "$1" || node_off "$1" # running without its wires: half dead
+	if ! wired "$1"; then node_off "$1"; fi # runs, but half dead
 	alive "$1" && return
 	node_off "$1"
 	mkdir -p "$dir"/{ovl,disk/{kubelet,containerd,log,etc-cni,opt-cni}} "$LOGS" "$PIDS"

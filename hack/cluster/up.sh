@@ -12,9 +12,12 @@ set -euo pipefail
 . "$HERE/control-plane.sh"
 . "$HERE/node.sh"
 
+# save_settings: for every other script. A node once made stays one: up adds nodes, down removes them.
 save_settings() {
-	local name
+	local name known=""
 	mkdir -p "$RUN/settings"
+	[ ! -s "$RUN/settings/NODES" ] || known=$(<"$RUN/settings/NODES")
+	for name in $known; do [[ " $NODES " == *" $name "* ]] || NODES+=" $name"; done
 	for name in NODES IPFAMILY PORT; do echo "${!name}" >"$RUN/settings/$name"; done
 }
 
@@ -48,7 +51,6 @@ control_plane() {
 	start_daemon kube-apiserver
 	wait_for 60 "the API server to be ready" healthy kube-apiserver
 	for name in kube-controller-manager kube-scheduler world; do start_daemon "$name"; done
-	alive forward || check_port
 	start_daemon forward
 }
 
@@ -63,6 +65,7 @@ repair_nodes() { # a node that runs must have its daemons
 
 main() {
 	local name node
+	for node in $NODES; do host_number "$node" >/dev/null; done
 	lock
 	refuse_change
 	check_machine

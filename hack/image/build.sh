@@ -62,8 +62,8 @@ test_images() {
 	bin=$("$REPO/hack/tools/build.sh" --bin-dir)
 	"$REPO/hack/tools/build.sh" agnhost
 	agnhost=$(realpath "$bin/agnhost")
-	fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause.c" || pause
-	fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost" || agnhost "$agnhost"
+	if ! fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause.c"; then pause; fi
+	if ! fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost"; then agnhost "$agnhost"; fi
 }
 
 pause() {
@@ -139,7 +139,10 @@ main() {
 	case ${2:-all} in
 	test) test_images ;;
 	product) product_images ;;
-	all) test_images && product_images ;;
+	all)
+		test_images
+		product_images
+		;;
 	*) die "\"$2\" is neither test nor product" ;;
 	esac
 }

@@ -72,7 +72,7 @@ locked() {
 	require
 	mkdir -p "${4%/*}"
 	flock -n 9 || { echo "tools: waiting for another build" >&2 && flock 9; }
-	[ -x "$4" ] || compile "$@"
+	if [ ! -x "$4" ]; then compile "$@"; fi
 	flock -u 9
 }
 
@@ -91,7 +91,7 @@ build() {
 	for i in "${!mains[@]}"; do
 		name=${names[i]}
 		[ -z "${2:-}" ] || [ "$name" = "$2" ] || continue
-		[ -x "$dir/$name" ] || locked "$1" "$name" "${mains[i]}" "$dir/$name"
+		if [ ! -x "$dir/$name" ]; then locked "$1" "$name" "${mains[i]}" "$dir/$name"; fi
 		link "$name" "$dir/$name"
 	done
 }
