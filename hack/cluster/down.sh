@@ -26,7 +26,8 @@ main() {
 	for path in "$(netns "")"*; do
 		[ ! -e "$path" ] || ip netns del "${path##*/}"
 	done
-	rm -rf "$RUN"
+	rm -rf "$RUN" "$CACHE/cluster/.${PFX%-}.lock"
+	rmdir "$CACHE/cluster" 2>/dev/null || true # another cluster may be there
 	done_
 }
 

@@ -52,6 +52,10 @@ die() {
 	echo "cluster: $*" >&2
 	exit 1
 }
+fail() { # as die, but leaves the end to the caller, who may wait for better times
+	echo "cluster: $*" >&2
+	return 1
+}
 now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 begin() { # what happens now; done_ ends the line with the time it took
 	STEP=$1 STEP_START=$(now_ms)
@@ -100,14 +104,14 @@ spawn() { # NAME LOG COMMAND...: as a daemon in its own session, unless it runs 
 }
 signal() { # NAME SIGNAL
 	local pid
-	pid=$(pid_of "$1") || die "$1 is not running"
+	pid=$(pid_of "$1") || fail "$1 is not running" || return
 	kill "-$2" "$pid"
 }
 gone() { ! alive "$1"; }
 end() { # NAME SIGNAL SECONDS: signals, waits, and falls back to KILL
 	local i
 	alive "$1" || return 0
-	signal "$1" "$2"
+	signal "$1" "$2" 2>/dev/null || true # it may have died just now
 	for ((i = 0; i < $3 * 10; i++)); do
 		gone "$1" && return
 		sleep 0.1
@@ -150,7 +154,7 @@ node_pid1() {
 }
 node_exec() { # NODE COMMAND...: as a process of the node, cgroups included (else cgroup BPF does not see it)
 	local node=$1 pid1
-	pid1=$(node_pid1 "$node") && [ -n "$pid1" ] || die "$node is not running"
+	pid1=$(node_pid1 "$node") && [ -n "$pid1" ] || fail "$node is not running" || return
 	shift
 	(
 		while read -r group; do echo "$BASHPID" >"$group/cgroup.procs"; done <"$RUN/nodes/$node/cgroups"
