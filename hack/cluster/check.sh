@@ -29,9 +29,10 @@ check_kernel() {
 		grep -qw "$fs" /proc/filesystems || modprobe "$fs" 2>/dev/null ||
 			die "this kernel has no $fs filesystem (CONFIG_OVERLAY_FS, CONFIG_BPF_SYSCALL)"
 	done
-	for link in bridge veth vxlan; do
-		unshare --net ip link add probe0 type "$link" $([ "$link" != vxlan ] || echo "id 1 dstport 8472") 2>/dev/null ||
-			die "this kernel makes no $link device (CONFIG_${link^^}), or network namespaces are forbidden here"
+	for link in bridge veth "vxlan external dstport 8472"; do
+		# shellcheck disable=SC2086 # type and its options are words
+		unshare --net ip link add probe0 type $link 2>/dev/null ||
+			die "this kernel makes no ${link%% *} device, or network namespaces are forbidden here"
 	done
 	[ -d /proc/sys/net/ipv6 ] || die "this kernel has no IPv6 (CONFIG_IPV6), and the wires carry both families"
 	[ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/unified ] ||

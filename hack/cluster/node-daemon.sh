@@ -5,6 +5,7 @@
 # node-daemon.sh NODE {start|stop|kill|pause|resume|status} {containerd|kubelet}: run inside the node.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+# shellcheck disable=SC2034 # lib.sh reads them
 PIDS=/run/node LOGS=/var/log # the node's own
 PATH=$BIN:$PATH
 

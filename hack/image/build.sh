@@ -5,7 +5,7 @@
 # build.sh OUT_DIR [test|product]: packs images as OUT_DIR/NAME.tar, without docker; both kinds unless one is named.
 #   test     ciliate/pause:3.10.2, ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3)
 #   product  ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
-# An image whose content did not change keeps its file, time stamp included.
+# The same content gives the same bytes, and hack/cluster/load.sh passes over what a node has already.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -41,6 +41,7 @@ pack() {
 	"$WORK/mkimage" -o "$tar.new" -ref "$ref" "$@" "$WORK/$name"
 	if cmp -s "$tar.new" "$tar"; then
 		rm "$tar.new"
+		touch "$tar" # newer than its sources again
 		echo "image: $ref is unchanged"
 	else
 		mv "$tar.new" "$tar"
@@ -62,14 +63,14 @@ test_images() {
 	bin=$("$REPO/hack/tools/build.sh" --bin-dir)
 	"$REPO/hack/tools/build.sh" agnhost
 	agnhost=$(realpath "$bin/agnhost")
-	if ! fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause.c"; then pause; fi
+	if ! fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause/pause.c"; then pause; fi
 	if ! fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost"; then agnhost "$agnhost"; fi
 }
 
 pause() {
 	need gcc gcc
 	mkdir "$WORK/pause"
-	gcc -Os -static -s -o "$WORK/pause/pause" "$HERE/pause.c"
+	gcc -Os -static -s -o "$WORK/pause/pause" "$HERE/pause/pause.c"
 	pack pause ciliate/pause:3.10.2 -user 65535:65535 -entrypoint /pause
 }
 
