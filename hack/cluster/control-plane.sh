@@ -50,14 +50,14 @@ start_kube_apiserver() {
 }
 
 start_kube_controller_manager() {
-	local kcfg=$KCFG/kube-controller-manager masks=()
+	local config=$KCFG/kube-controller-manager masks=()
 	case $IPFAMILY in
 	dual) masks=(--node-cidr-mask-size-ipv4=24 --node-cidr-mask-size-ipv6=64) ;;
 	ipv4) masks=(--node-cidr-mask-size=24) ;;
 	ipv6) masks=(--node-cidr-mask-size=64) ;;
 	esac
-	in_cp kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$kcfg" \
-		--authentication-kubeconfig="$kcfg" --authorization-kubeconfig="$kcfg" \
+	in_cp kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$config" \
+		--authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
 		--bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials \
 		--service-account-private-key-file="$PKI/sa.key" --root-ca-file="$PKI/ca.crt" \
 		--cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
@@ -65,9 +65,9 @@ start_kube_controller_manager() {
 }
 
 start_kube_scheduler() {
-	local kcfg=$KCFG/kube-scheduler
-	in_cp kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$kcfg" \
-		--authentication-kubeconfig="$kcfg" --authorization-kubeconfig="$kcfg" \
+	local config=$KCFG/kube-scheduler
+	in_cp kube-scheduler "$BIN/kube-scheduler" --kubeconfig="$config" \
+		--authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
 		--bind-address=127.0.0.1 --leader-elect=false
 }
 

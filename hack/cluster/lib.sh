@@ -64,7 +64,7 @@ begin() { # what happens now; done_ ends the line with the time it took
 done_() {
 	local ms=$(($(now_ms) - STEP_START))
 	STEP=
-	printf '%s%d.%d s\n' "${1:+$1, }" $((ms / 1000)) $((ms % 1000 / 100))
+	printf '%d.%d s\n' $((ms / 1000)) $((ms % 1000 / 100))
 }
 wait_for() { # SECONDS WHAT COMMAND...: until the command succeeds; dies naming what it waited for
 	local end=$(($(now_ms) + $1 * 1000)) what=$2
