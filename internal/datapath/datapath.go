@@ -2,7 +2,8 @@
 // Copyright Authors of Ciliate
 
 // Package datapath is the node's packet path as desired state in plain Go: what a node, an endpoint and an address are,
-// and a Datapath that makes the kernel so. It has never heard of Kubernetes. Entry point: Open.
+// and the words in which both ends of it speak. It has never heard of Kubernetes. Package kernel makes a real kernel so
+// (entry point: kernel.Open), package fake only remembers; package contract holds both to one behaviour.
 package datapath
 
 import (
@@ -23,6 +24,9 @@ type Config struct {
 	TunnelPort uint16
 	// BPFFS is the folder on a bpf file system in which maps are pinned.
 	BPFFS string
+	// ProcSysNet is where /proc/sys/net can be written; empty means /proc/sys/net itself, which is read-only in most
+	// containers.
+	ProcSysNet string
 }
 
 // Node is this node and what it needs to know of the others.
