@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build integration
+
+package admission
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+)
+
+const (
+	nodeNameKey = "authentication.kubernetes.io/node-name"
+	// wideGroup may do anything to our kinds, so that a refusal is the policy's and not RBAC's.
+	wideGroup = "test:wide"
+)
+
+// cluster is an API server on which config/default was applied the way a person applies it.
+type cluster struct {
+	config *rest.Config
+	scheme *runtime.Scheme
+	admin  client.Client
+}
+
+// start brings an API server up, installs config/default and waits until its rules hold.
+func start(t *testing.T) *cluster {
+	t.Helper()
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	if assets == "" {
+		t.Fatal("KUBEBUILDER_ASSETS is not set: run make test-integration, or set it to what hack/tools/build.sh --bin-dir prints")
+	}
+	env := &envtest.Environment{}
+	config, err := env.Start()
+	if err != nil {
+		t.Fatalf("start the API server: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Errorf("stop the API server: %v", err)
+		}
+	})
+	user, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, config)
+	if err != nil {
+		t.Fatalf("add a user: %v", err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		t.Fatalf("make a kubeconfig: %v", err)
+	}
+	install(t, filepath.Join(assets, "kubectl"), kubeconfig)
+
+	c := &cluster{config: user.Config(), scheme: newScheme(t)}
+	c.admin = c.as(t, rest.ImpersonationConfig{})
+	c.create(t, wideRole()...)
+	c.waitForPolicies(t)
+	return c
+}
+
+func install(t *testing.T, kubectl string, kubeconfig []byte) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), kubectl, "--kubeconfig", file, "apply", "--validate=strict", "-k", "../../../config/default")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil || stderr.Len() > 0 {
+		t.Fatalf("one apply of config/default must be enough, without a warning: %v\n%s", err, stderr.String())
+	}
+}
+
+func newScheme(t *testing.T) *runtime.Scheme {
+	t.Helper()
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// as is a client that acts as another user.
+func (c *cluster) as(t *testing.T, who rest.ImpersonationConfig) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(c.config)
+	config.Impersonate = who
+	return c.client(t, config)
+}
+
+func (c *cluster) client(t *testing.T, config *rest.Config) client.Client {
+	t.Helper()
+	cl, err := client.New(config, client.Options{Scheme: c.scheme})
+	if err != nil {
+		t.Fatalf("make a client: %v", err)
+	}
+	return cl
+}
+
+func (c *cluster) create(t *testing.T, objects ...client.Object) {
+	t.Helper()
+	for _, o := range objects {
+		if err := c.admin.Create(t.Context(), o); err != nil {
+			t.Fatalf("create %T %s: %v", o, o.GetName(), err)
+		}
+	}
+}
+
+// serviceAccount is the identity of a token of kube-system; without nodes it is bound to no pod.
+func serviceAccount(name string, nodes ...string) rest.ImpersonationConfig {
+	who := rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:kube-system:" + name,
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"},
+	}
+	if len(nodes) > 0 {
+		who.Extra = map[string][]string{nodeNameKey: nodes}
+	}
+	return who
+}
+
+// waitForPolicies returns once both policies refuse what they must: the API server takes them up with a delay.
+func (c *cluster) waitForPolicies(t *testing.T) {
+	t.Helper()
+	who := serviceAccount("cilium")
+	who.Groups = append(who.Groups, wideGroup)
+	agent := c.as(t, who)
+	probes := []client.Object{
+		endpoint("probe", "n1"),
+		&v1alpha1.CiliumNode{ObjectMeta: metav1.ObjectMeta{Name: "probe"}},
+	}
+	for _, probe := range probes {
+		refused := func(ctx context.Context) (bool, error) {
+			err := agent.Create(ctx, probe.DeepCopyObject().(client.Object), client.DryRunAll)
+			return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy"), nil
+		}
+		if err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, refused); err != nil {
+			t.Fatalf("the policy never refused %T: %v", probe, err)
+		}
+	}
+}
