@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package link
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+)
+
+// Device is a card of the node.
+type Device struct {
+	Name  string
+	Index int
+	MTU   int
+	// Addrs are those of the node's addresses that sit on it.
+	Addrs []netip.Addr
+}
+
+// Devices lists the cards by which the node talks with others: those with one of its addresses or a default route, in
+// the order of their names. Loopback and our own devices are none.
+func (l *Links) Devices(nodeAddrs []netip.Addr) ([]Device, error) {
+	all, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := l.addrsByDevice()
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := l.defaultDevices()
+	if err != nil {
+		return nil, err
+	}
+	return pickDevices(all, func(index int) ([]netip.Addr, bool) {
+		of := addrs[index]
+		of = slices.DeleteFunc(of, func(addr netip.Addr) bool { return !slices.Contains(nodeAddrs, addr) })
+		return of, slices.Contains(defaults, index)
+	}), nil
+}
+
+// pickDevices asks of each device which node addresses it has, and whether a default route.
+func pickDevices(all []netlink.Link, ask func(index int) ([]netip.Addr, bool)) []Device {
+	var picked []Device
+	for _, device := range all {
+		attrs := device.Attrs()
+		if isOwn(attrs.Name) || attrs.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		addrs, leadsOut := ask(attrs.Index)
+		if len(addrs) == 0 && !leadsOut {
+			continue
+		}
+		picked = append(picked, Device{Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Addrs: addrs})
+	}
+	slices.SortFunc(picked, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
+	return picked
+}
+
+// isOwn reports whether a device is of our making.
+func isOwn(name string) bool {
+	return strings.HasPrefix(name, "cilium_") || datapath.IsHostIfName(name)
+}
+
+func (l *Links) addrsByDevice() (map[int][]netip.Addr, error) {
+	byDevice := map[int][]netip.Addr{}
+	for _, family := range families() {
+		addrs, err := l.nl.AddrList(nil, family)
+		if err != nil {
+			return nil, fmt.Errorf("list addresses: %w", err)
+		}
+		for _, addr := range addrs {
+			byDevice[addr.LinkIndex] = append(byDevice[addr.LinkIndex], toAddr(addr.IP))
+		}
+	}
+	return byDevice, nil
+}
+
+// defaultDevices lists the devices of all default routes of the main table.
+func (l *Links) defaultDevices() ([]int, error) {
+	var indices []int
+	for _, family := range families() {
+		routes, err := l.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, route := range routes {
+			if route.Type != unix.RTN_UNICAST || route.Dst != nil && toPrefix(route.Dst).Bits() != 0 {
+				continue
+			}
+			indices = append(indices, route.LinkIndex)
+			for _, hop := range route.MultiPath {
+				indices = append(indices, hop.LinkIndex)
+			}
+		}
+	}
+	return indices, nil
+}
+
+// MTU is what a pod may send so that it fits through each card after another overhead bytes are added.
+func MTU(devices []Device, overhead int) int {
+	smallest := slices.MinFunc(devices, func(a, b Device) int { return cmp.Compare(a.MTU, b.MTU) })
+	return smallest.MTU - overhead
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+)
+
+// Quiet is how long no news is passed on after a change: a card that comes up tells it in a dozen messages.
+const Quiet = 100 * time.Millisecond
+
+// Changes tells that devices, addresses or routes of the node have changed, until ctx ends. What concerns pods' devices
+// only is left out. Changes that come while one waits to be taken are one. after is time.After but in tests.
+func Changes(ctx context.Context, after func(time.Duration) <-chan time.Time) (<-chan struct{}, error) {
+	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to changes of devices and routes: %w", err)
+	}
+	raw := make(chan struct{}, 1)
+	go func() {
+		<-ctx.Done()
+		socket.Close()
+	}()
+	go listen(socket, raw)
+	changes := make(chan struct{}, 1)
+	go coalesce(raw, changes, after)
+	return changes, nil
+}
+
+// listen reads until the socket is closed. Messages that did not fit into the socket's buffer may have been about
+// anything, so their loss counts as a change.
+func listen(socket *nl.NetlinkSocket, raw chan<- struct{}) {
+	defer close(raw)
+	for {
+		messages, _, err := socket.Receive()
+		lost := errors.Is(err, unix.ENOBUFS)
+		if err != nil && !lost {
+			return
+		}
+		for _, message := range messages {
+			lost = lost || concernsNode(message)
+		}
+		if lost {
+			signal(raw)
+		}
+	}
+}
+
+// coalesce passes on that something came, after Quiet.
+func coalesce(raw <-chan struct{}, changes chan<- struct{}, after func(time.Duration) <-chan time.Time) {
+	defer close(changes)
+	for range raw {
+		<-after(Quiet)
+		signal(changes)
+	}
+}
+
+func signal(to chan<- struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+// concernsNode reports whether a message is about more than a pod: those come with every pod, and each would have the
+// whole node looked over.
+func concernsNode(message syscall.NetlinkMessage) bool {
+	switch message.Header.Type {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+		device, err := netlink.LinkDeserialize(&unix.NlMsghdr{Type: message.Header.Type}, message.Data)
+		return err != nil || !datapath.IsHostIfName(device.Attrs().Name)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		return len(message.Data) < unix.SizeofRtMsg || concernsNodeRoute(nl.DeserializeRtMsg(message.Data))
+	default:
+		return true
+	}
+}
+
+// concernsNodeRoute leaves out endpoints' routes, and what the kernel adds to its local and multicast tables.
+func concernsNodeRoute(route *nl.RtMsg) bool {
+	return route.Table == unix.RT_TABLE_MAIN && route.Protocol != protocolEndpoint && route.Flags&unix.RTM_F_CLONED == 0
+}
