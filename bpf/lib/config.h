@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* What is fixed when a program is loaded. Each line has its field in loader.Config; a test demands it. */
+#ifndef CILIATE_CONFIG_H
+#define CILIATE_CONFIG_H
+
+#include "prelude.h"
+
+/* UDP port of VXLAN, host byte order. */
+volatile const __u16 tunnel_port = 8472;
+/* Native routing: no tunnel between nodes. */
+volatile const bool native = false;
+/* Every packet crosses the host's stack (beside kube-proxy): no redirects. */
+volatile const bool stack_forwarding = false;
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* Every struct and number that C and Go share. Go's side is generated from this file. */
+#ifndef CILIATE_TYPES_H
+#define CILIATE_TYPES_H
+
+#include "prelude.h"
+
+/* An IPv6 address, or an IPv4 address mapped into ::ffff:0:0/96; network byte order. */
+struct addr {
+	__u8 b[16];
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct addr) == 16, "addr");
+
+/* Identities below 256 have a meaning of their own. */
+enum reserved_identity {
+	IDENTITY_UNKNOWN = 0,
+	IDENTITY_HOST = 1,
+	IDENTITY_WORLD = 2,
+	IDENTITY_UNMANAGED = 3,
+	IDENTITY_HEALTH = 4,
+	IDENTITY_INIT = 5,
+	IDENTITY_REMOTE_NODE = 6,
+	IDENTITY_KUBE_APISERVER = 7,
+	IDENTITY_INGRESS = 8,
+	IDENTITY_WORLD_IPV4 = 9,
+	IDENTITY_WORLD_IPV6 = 10,
+	IDENTITY_FIRST_ALLOCATED = 256,
+	/* CIDR identities are of one node alone: this bit is set in them. */
+	IDENTITY_CIDR_BIT = 1 << 24,
+};
+
+/* Seen from the pod: numbers equal Hubble's TrafficDirection. */
+enum direction {
+	DIRECTION_INGRESS = 1,
+	DIRECTION_EGRESS = 2,
+};
+
+/* Why a packet was dropped. Numbers up to 203 equal Hubble's flow.DropReason, those above 220 are our own.
+ * The sentence behind each becomes docs/reference/drop-reasons.md; `make generate` after a change.
+ */
+enum drop_reason {
+	FORWARDED = 0, /* Not dropped. */
+	DROP_INVALID_SOURCE_MAC = 130, /* A pod sent a frame with a source MAC other than its own. */
+	DROP_INVALID_DESTINATION_MAC = 131, /* A pod sent a frame to a MAC other than its gateway's. */
+	DROP_INVALID_SOURCE_IP = 132, /* The source address is not one that the sender may use. */
+	DROP_POLICY_DENIED = 133, /* No policy allows it. */
+	DROP_INVALID_PACKET = 134, /* A header is cut short or contradicts itself. */
+	DROP_UNSUPPORTED_L3_PROTOCOL = 139, /* The ethertype is neither IPv4, IPv6 nor ARP. */
+	DROP_WRITE_ERROR = 141, /* The kernel refused to change the packet. */
+	DROP_NO_TUNNEL_KEY = 147, /* A packet on the tunnel device came without tunnel metadata. */
+	DROP_STALE_OR_UNROUTABLE_IP = 151, /* The destination lies in a range of this node's pods, and no pod has it. */
+	DROP_NO_LOCAL_POD = 152, /* What came through the tunnel is for no pod and no address of this node. */
+	DROP_INVALID_IPV6_EXTENSION = 156, /* The chain of IPv6 extension headers is too long or broken. */
+	DROP_NO_TUNNEL_ENDPOINT = 160, /* No node is known for the destination, or there is no tunnel device. */
+	DROP_FIB_LOOKUP_FAILED = 169, /* The host's routes refuse the destination. */
+	DROP_ENCAP_PROHIBITED = 170, /* A pod sent UDP to the tunnel port: it could forge an identity. */
+	DROP_INVALID_IDENTITY = 171, /* The identity in the tunnel is not one that this node knows. */
+	DROP_UNKNOWN_SENDER = 172, /* The sender is not where its address says it is. */
+	DROP_FRAGMENT_NOT_FOUND = 175, /* A later fragment came before the first one, or long after it. */
+	DROP_FORBIDDEN_ICMPV6 = 176, /* A pod sent a router advertisement or an ICMPv6 redirect. */
+	DROP_VLAN_FILTERED = 182, /* The frame carries a VLAN tag. */
+	DROP_INVALID_VNI = 183, /* The tunnel carries a reserved identity that no node may send. */
+	DROP_ENDPOINT_NOT_READY = 203, /* The device has no endpoint yet, or no longer. */
+	DROP_NOISE = 221, /* What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP. */
+	DROP_NEIGHBOR = 222, /* A pod asked for the MAC of another address than its gateway's. */
+	DROP_MULTICAST = 223, /* Multicast or broadcast. */
+	DROP_DHCP_SERVER = 224, /* A pod answered as a DHCP server. */
+	DROP_FORBIDDEN_ICMPV4 = 225, /* A pod sent an ICMP redirect or router advertisement. */
+	DROP_MAPPED_ADDRESS = 226, /* An IPv6 packet carries an IPv4-mapped address. */
+	DROP_UNKNOWN_POD = 227, /* The address lies in a node's pod range, and no endpoint with it is known (native routing). */
+	DROP_TUNNEL_SOURCE = 228, /* The inner source address is not one of the node that sent the packet. */
+	DROP_TOO_BIG = 229, /* Larger than the path takes; the pod was told by ICMP. */
+	DROP_REASON_MAX = 255, /* No reason: the end of the numbers. */
+};
+
+/* Where a pod is: looked up by its address. */
+struct endpoint {
+	__u32 ifindex; /* host-side device */
+	__u32 identity;
+	__u16 id;
+	__u8 mac[ETH_ALEN]; /* of the pod */
+	__u8 host_mac[ETH_ALEN]; /* of the host-side device */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct endpoint) == 24, "endpoint");
+
+/* Who a pod is: looked up by the host-side device. Addresses it does not have are all zero. */
+struct endpoint_if {
+	struct addr addr4;
+	struct addr addr6;
+	struct addr gateway4;
+	struct addr gateway6;
+	__u32 identity;
+	__u16 id;
+	__u8 mac[ETH_ALEN];
+	__u8 host_mac[ETH_ALEN];
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct endpoint_if) == 88, "endpoint_if");
+
+/* Whose an address is, and on which node. */
+struct ipcache_entry {
+	struct addr node; /* underlay address; all zero for this node and for what is no pod or node */
+	__u32 identity; /* 0: a range of pods, of whose addresses nothing is known */
+	__u8 pad[4];
+};
+_Static_assert(sizeof(struct ipcache_entry) == 24, "ipcache_entry");
+
+/* No struct addr inside: a trie's bits follow the length without a gap. */
+struct cidr_key {
+	__u32 prefix_len; /* bits, of 128 */
+	__u8 addr[16];
+};
+_Static_assert(sizeof(struct cidr_key) == 20, "cidr_key");
+
+struct fragment_key {
+	struct addr saddr;
+	struct addr daddr;
+	__be32 id;
+	__u8 protocol;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
+
+struct fragment_ports {
+	__be16 sport;
+	__be16 dport;
+	__u8 reserved[4];
+};
+_Static_assert(sizeof(struct fragment_ports) == 8, "fragment_ports");
+
+struct metric {
+	__u64 packets;
+	__u64 bytes;
+};
+_Static_assert(sizeof(struct metric) == 16, "metric");
+
+/* What may change while the agent runs. */
+struct node_config {
+	struct addr underlay4; /* outer source address; all zero: the kernel chooses */
+	struct addr underlay6;
+	struct addr router4;
+	struct addr router6;
+	__u32 tunnel_ifindex; /* 0: none */
+	__u32 mtu; /* bytes of an IP packet between pods of different nodes; 0: not checked */
+};
+_Static_assert(sizeof(struct node_config) == 72, "node_config");
+
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+// Code generated from bpf/lib/types.h; DO NOT EDIT.
+
+package bpfgen
+
+import "strconv"
+
+// Reason is why a packet was dropped, or Forwarded.
+type Reason uint8
+
+// The reasons.
+const (
+	// Forwarded: Not dropped.
+	Forwarded Reason = 0
+	// DropInvalidSourceMAC: A pod sent a frame with a source MAC other than its own.
+	DropInvalidSourceMAC Reason = 130
+	// DropInvalidDestinationMAC: A pod sent a frame to a MAC other than its gateway's.
+	DropInvalidDestinationMAC Reason = 131
+	// DropInvalidSourceIP: The source address is not one that the sender may use.
+	DropInvalidSourceIP Reason = 132
+	// DropPolicyDenied: No policy allows it.
+	DropPolicyDenied Reason = 133
+	// DropInvalidPacket: A header is cut short or contradicts itself.
+	DropInvalidPacket Reason = 134
+	// DropUnsupportedL3Protocol: The ethertype is neither IPv4, IPv6 nor ARP.
+	DropUnsupportedL3Protocol Reason = 139
+	// DropWriteError: The kernel refused to change the packet.
+	DropWriteError Reason = 141
+	// DropNoTunnelKey: A packet on the tunnel device came without tunnel metadata.
+	DropNoTunnelKey Reason = 147
+	// DropStaleOrUnroutableIP: The destination lies in a range of this node's pods, and no pod has it.
+	DropStaleOrUnroutableIP Reason = 151
+	// DropNoLocalPod: What came through the tunnel is for no pod and no address of this node.
+	DropNoLocalPod Reason = 152
+	// DropInvalidIpv6Extension: The chain of IPv6 extension headers is too long or broken.
+	DropInvalidIpv6Extension Reason = 156
+	// DropNoTunnelEndpoint: No node is known for the destination, or there is no tunnel device.
+	DropNoTunnelEndpoint Reason = 160
+	// DropFibLookupFailed: The host's routes refuse the destination.
+	DropFibLookupFailed Reason = 169
+	// DropEncapProhibited: A pod sent UDP to the tunnel port: it could forge an identity.
+	DropEncapProhibited Reason = 170
+	// DropInvalidIdentity: The identity in the tunnel is not one that this node knows.
+	DropInvalidIdentity Reason = 171
+	// DropUnknownSender: The sender is not where its address says it is.
+	DropUnknownSender Reason = 172
+	// DropFragmentNotFound: A later fragment came before the first one, or long after it.
+	DropFragmentNotFound Reason = 175
+	// DropForbiddenIcmpv6: A pod sent a router advertisement or an ICMPv6 redirect.
+	DropForbiddenIcmpv6 Reason = 176
+	// DropVLANFiltered: The frame carries a VLAN tag.
+	DropVLANFiltered Reason = 182
+	// DropInvalidVNI: The tunnel carries a reserved identity that no node may send.
+	DropInvalidVNI Reason = 183
+	// DropEndpointNotReady: The device has no endpoint yet, or no longer.
+	DropEndpointNotReady Reason = 203
+	// DropNoise: What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP.
+	DropNoise Reason = 221
+	// DropNeighbor: A pod asked for the MAC of another address than its gateway's.
+	DropNeighbor Reason = 222
+	// DropMulticast: Multicast or broadcast.
+	DropMulticast Reason = 223
+	// DropDHCPServer: A pod answered as a DHCP server.
+	DropDHCPServer Reason = 224
+	// DropForbiddenIcmpv4: A pod sent an ICMP redirect or router advertisement.
+	DropForbiddenIcmpv4 Reason = 225
+	// DropMappedAddress: An IPv6 packet carries an IPv4-mapped address.
+	DropMappedAddress Reason = 226
+	// DropUnknownPod: The address lies in a node's pod range, and no endpoint with it is known (native routing).
+	DropUnknownPod Reason = 227
+	// DropTunnelSource: The inner source address is not one of the node that sent the packet.
+	DropTunnelSource Reason = 228
+	// DropTooBig: Larger than the path takes; the pod was told by ICMP.
+	DropTooBig Reason = 229
+)
+
+// String is the name by which metrics and flows call it.
+func (r Reason) String() string {
+	switch r {
+	case Forwarded:
+		return "forwarded"
+	case DropInvalidSourceMAC:
+		return "INVALID_SOURCE_MAC"
+	case DropInvalidDestinationMAC:
+		return "INVALID_DESTINATION_MAC"
+	case DropInvalidSourceIP:
+		return "INVALID_SOURCE_IP"
+	case DropPolicyDenied:
+		return "POLICY_DENIED"
+	case DropInvalidPacket:
+		return "INVALID_PACKET"
+	case DropUnsupportedL3Protocol:
+		return "UNSUPPORTED_L3_PROTOCOL"
+	case DropWriteError:
+		return "WRITE_ERROR"
+	case DropNoTunnelKey:
+		return "NO_TUNNEL_KEY"
+	case DropStaleOrUnroutableIP:
+		return "STALE_OR_UNROUTABLE_IP"
+	case DropNoLocalPod:
+		return "NO_LOCAL_POD"
+	case DropInvalidIpv6Extension:
+		return "INVALID_IPV6_EXTENSION"
+	case DropNoTunnelEndpoint:
+		return "NO_TUNNEL_ENDPOINT"
+	case DropFibLookupFailed:
+		return "FIB_LOOKUP_FAILED"
+	case DropEncapProhibited:
+		return "ENCAP_PROHIBITED"
+	case DropInvalidIdentity:
+		return "INVALID_IDENTITY"
+	case DropUnknownSender:
+		return "UNKNOWN_SENDER"
+	case DropFragmentNotFound:
+		return "FRAGMENT_NOT_FOUND"
+	case DropForbiddenIcmpv6:
+		return "FORBIDDEN_ICMPV6"
+	case DropVLANFiltered:
+		return "VLAN_FILTERED"
+	case DropInvalidVNI:
+		return "INVALID_VNI"
+	case DropEndpointNotReady:
+		return "ENDPOINT_NOT_READY"
+	case DropNoise:
+		return "NOISE"
+	case DropNeighbor:
+		return "NEIGHBOR"
+	case DropMulticast:
+		return "MULTICAST"
+	case DropDHCPServer:
+		return "DHCP_SERVER"
+	case DropForbiddenIcmpv4:
+		return "FORBIDDEN_ICMPV4"
+	case DropMappedAddress:
+		return "MAPPED_ADDRESS"
+	case DropUnknownPod:
+		return "UNKNOWN_POD"
+	case DropTunnelSource:
+		return "TUNNEL_SOURCE"
+	case DropTooBig:
+		return "TOO_BIG"
+	}
+	return "REASON_" + strconv.Itoa(int(r))
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+)
+
+// ErrUnsupported says which feature the running kernel lacks.
+type ErrUnsupported struct {
+	// Feature is what is missing.
+	Feature string
+	// Kernel is the first release that has it.
+	Kernel string
+	cause  error
+}
+
+// Error is a sentence for a person.
+func (e *ErrUnsupported) Error() string {
+	return fmt.Sprintf("this kernel lacks %s; Linux %s and later have it", e.Feature, e.Kernel)
+}
+
+// Unwrap returns what the probe said.
+func (e *ErrUnsupported) Unwrap() error { return e.cause }
+
+// probe tries everything the programs need; it never asks for the kernel's version.
+func probe() error {
+	for _, need := range []struct {
+		feature, kernel string
+		try             func() error
+	}{
+		{"the BPF instruction set v3", "5.1", features.HaveV3ISA},
+		{"bounded loops in BPF programs", "5.3", features.HaveBoundedLoops},
+		{"LPM tries", "4.11", mapType(ebpf.LPMTrie)},
+		{"LRU hash maps", "4.10", mapType(ebpf.LRUHash)},
+		{"bpf_redirect_neigh", "5.10", helper(asm.FnRedirectNeigh)},
+		{"bpf_redirect_peer", "5.10", helper(asm.FnRedirectPeer)},
+		{"bpf_fib_lookup", "4.18", helper(asm.FnFibLookup)},
+		{"the local address in bpf_tunnel_key", "6.0", tunnelKeyWithSource},
+	} {
+		err := need.try()
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return &ErrUnsupported{Feature: need.feature, Kernel: need.kernel, cause: err}
+		}
+		if err != nil {
+			return fmt.Errorf("probe the kernel for %s: %w", need.feature, err)
+		}
+	}
+	return nil
+}
+
+func mapType(t ebpf.MapType) func() error {
+	return func() error { return features.HaveMapType(t) }
+}
+
+func helper(fn asm.BuiltinFunc) func() error {
+	return func() error { return features.HaveProgramHelper(ebpf.SchedCLS, fn) }
+}
+
+// tunnelKeyBytes is the size of struct bpf_tunnel_key with its local address.
+const tunnelKeyBytes = 44
+
+// tunnelKeyWithSource runs a program that sets such a key on a packet. An older kernel refuses the size when it runs, not
+// when it loads.
+func tunnelKeyWithSource() error {
+	instructions := asm.Instructions{asm.Mov.Imm(asm.R2, 0)}
+	for offset := int16(-48); offset < 0; offset += 8 {
+		instructions = append(instructions, asm.StoreMem(asm.RFP, offset, asm.R2, asm.DWord))
+	}
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: append(instructions,
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -48),
+		asm.Mov.Imm(asm.R3, tunnelKeyBytes),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnSkbSetTunnelKey.Call(),
+		asm.Return(),
+	)})
+	if err != nil {
+		return err
+	}
+	defer prog.Close()
+	result, _, err := prog.Test(make([]byte, 64))
+	if err == nil && result != 0 {
+		return ebpf.ErrNotSupported
+	}
+	return err
+}

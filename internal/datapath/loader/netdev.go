@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// place is where a program of a node's card goes.
+type place struct {
+	program string
+	side    hook
+	tcx     ebpf.AttachType
+	wanted  bool
+}
+
+// cardPlaces says what a card runs: packets that come in concern us only when pods are routed natively.
+func (o *Objects) cardPlaces() []place {
+	return []place{
+		{program: "from_netdev", side: ingress, tcx: ebpf.AttachTCXIngress, wanted: o.config.Native},
+		{program: "to_netdev", side: egress, tcx: ebpf.AttachTCXEgress, wanted: true},
+	}
+}
+
+// AttachNetdev puts from_netdev and to_netdev on a card of the node, as far as the routing mode needs them, and takes off
+// what it does not. Only Ethernet cards are accepted. Where the kernel has TCX the programs are pinned links, elsewhere
+// clsact filters.
+func (o *Objects) AttachNetdev(ifindex int) error {
+	device, err := o.netlink.LinkByIndex(ifindex)
+	if err != nil {
+		return fmt.Errorf("look at device %d: %w", ifindex, err)
+	}
+	if kind := device.Attrs().EncapType; kind != "ether" {
+		return fmt.Errorf("device %s is of type %s, not Ethernet", device.Attrs().Name, kind)
+	}
+	for _, p := range o.cardPlaces() {
+		if !p.wanted {
+			err = o.detachCard(ifindex, p)
+		} else if err = o.attachTCX(ifindex, p); errors.Is(err, ebpf.ErrNotSupported) {
+			err = o.attachCardFilter(ifindex, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DetachNetdev takes everything of ours off a card. One that is gone already is no error.
+func (o *Objects) DetachNetdev(ifindex int) error {
+	for _, p := range o.cardPlaces() {
+		if err := o.detachCard(ifindex, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *Objects) attachCardFilter(ifindex int, p place) error {
+	if _, err := o.ensureClsact(ifindex); err != nil {
+		return err
+	}
+	same, err := o.attached(ifindex, p.side, p.program)
+	if err != nil || same {
+		return err
+	}
+	return o.putFilter(ifindex, p.side, p.program)
+}
+
+func (o *Objects) detachCard(ifindex int, p place) error {
+	if err := removeIfThere(o.linkPin(ifindex, p)); err != nil {
+		return fmt.Errorf("detach %s from device %d: %w", p.program, ifindex, err)
+	}
+	if err := o.removeFilter(ifindex, p.side); err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// attachTCX updates the pinned link, or makes one.
+func (o *Objects) attachTCX(ifindex int, p place) error {
+	pin := o.linkPin(ifindex, p)
+	adopted, err := o.adoptLink(ifindex, p, pin)
+	if err != nil || adopted {
+		return err
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: o.programs[p.program].Program, Attach: p.tcx})
+	if err != nil {
+		return fmt.Errorf("attach %s to device %d: %w", p.program, ifindex, err)
+	}
+	defer l.Close()
+	if err := l.Pin(pin); err != nil {
+		return fmt.Errorf("pin the link of %s to device %d: %w", p.program, ifindex, err)
+	}
+	return o.removeFilter(ifindex, p.side)
+}
+
+// adoptLink brings a link of an earlier run up to date. A pin whose device is gone is removed: the number may be another
+// device's now.
+func (o *Objects) adoptLink(ifindex int, p place, pin string) (bool, error) {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open pinned link %s: %w", pin, err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("look at pinned link %s: %w", pin, err)
+	}
+	if tcx := info.TCX(); tcx == nil || int(tcx.Ifindex) != ifindex {
+		return false, removeIfThere(pin)
+	}
+	if info.Program == o.programs[p.program].id {
+		return true, nil
+	}
+	if err := l.Update(o.programs[p.program].Program); err != nil {
+		return false, fmt.Errorf("replace %s on device %d: %w", p.program, ifindex, err)
+	}
+	return true, nil
+}
+
+func (o *Objects) linkPin(ifindex int, p place) string {
+	return filepath.Join(o.links, p.program+"-"+strconv.Itoa(ifindex))
+}
