@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+)
+
+// heldAgain is how often an endpoint whose deletion is held is looked at again, beside what its watches tell.
+const heldAgain = 10 * time.Second
+
+// finalize undoes the endpoint and lets its object go, once its sandbox is gone. A deletionTimestamp alone never cuts a
+// live sandbox off: the runtime would never add it again.
+func (r *Reconciler) finalize(ctx context.Context, cep *v1alpha1.CiliumEndpoint) (ctrl.Result, error) {
+	a := r.attachments.ensure(cep)
+	over, err := r.isOver(ctx, a)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !over {
+		return r.hold(ctx, a)
+	}
+	if err := r.undo(ctx, a); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{}, r.release(ctx, cep)
+}
+
+// isOver tells whether the endpoint's sandbox is gone, or about to be: the runtime said so (tombstone), its device or
+// network namespace is gone, or its Pod has been gone for its grace.
+func (r *Reconciler) isOver(ctx context.Context, a *attachment) (bool, error) {
+	if r.Tombstones.Has(a.cep.Spec.ContainerID, a.cep.Spec.IfName) || !r.sandboxExists(a) {
+		return true, nil
+	}
+	pod, err := r.findPod(ctx, a)
+	if err != nil {
+		return false, err
+	}
+	if pod != nil {
+		a.podGone = time.Time{}
+		return false, nil
+	}
+	if a.status.MirrorPodUID != "" {
+		return false, nil
+	}
+	if a.podGone.IsZero() {
+		a.podGone = r.Clock.Now()
+	}
+	return r.Clock.Since(a.podGone) >= podGrace, nil
+}
+
+// sandboxExists tells whether the network namespace is there and, once the endpoint has a device, that too.
+func (r *Reconciler) sandboxExists(a *attachment) bool {
+	if _, err := os.Stat(netnsPath(r.NetnsDir, a.cep)); errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if a.status.Interface == nil {
+		return true
+	}
+	_, err := net.InterfaceByName(a.ep.HostIfName)
+	return err == nil
+}
+
+// hold keeps serving an endpoint whose object somebody deleted while its sandbox lives.
+func (r *Reconciler) hold(ctx context.Context, a *attachment) (ctrl.Result, error) {
+	if !a.held {
+		a.held = true
+		ctrl.LoggerFrom(ctx).Info("Holding the deletion: the sandbox is alive", "containerID", a.cep.Spec.ContainerID)
+		r.Recorder.Eventf(a.cep, nil, corev1.EventTypeWarning, v1alpha1.EventDeletionHeld, "Delete",
+			"The endpoint was deleted but its pod is running: it stays until the pod is gone. Delete the pod instead")
+	}
+	result, err := r.publish(ctx, a, r.attach(ctx, a))
+	if err == nil {
+		result.RequeueAfter = heldAgain
+	}
+	return result, err
+}
+
+// undo takes the endpoint out of the datapath. Its address rests from here on and is free once the device is gone, which
+// takes the kernel tens of milliseconds and is not waited for.
+func (r *Reconciler) undo(ctx context.Context, a *attachment) error {
+	if err := r.Datapath.RemoveEndpoint(ctx, a.ep); err != nil {
+		return err
+	}
+	owner := a.ep.UID
+	r.Addresses.Cool(owner)
+	r.attachments.drop(a)
+	if a.attached {
+		a.attached = false
+		ctrl.LoggerFrom(ctx).Info("Detached endpoint", "pod", a.name.String(), "addresses", joinAddrs(a.ep.Addrs),
+			"endpointID", a.ep.ID, "interface", a.ep.HostIfName)
+	}
+	r.trash.put(a.ep.HostIfName, func() { r.Addresses.Free(owner) })
+	return nil
+}
+
+// release lets the object go.
+func (r *Reconciler) release(ctx context.Context, cep *v1alpha1.CiliumEndpoint) error {
+	released := cep.DeepCopy()
+	if !controllerutil.RemoveFinalizer(released, v1alpha1.EndpointFinalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(cep, client.MergeFromWithOptimisticLock{})
+	return client.IgnoreNotFound(r.Client.Patch(ctx, released, patch))
+}
+
+// deleteObject deletes the object (and no later one of its name); its finalizer brings it to finalize.
+func (r *Reconciler) deleteObject(ctx context.Context, cep *v1alpha1.CiliumEndpoint, why string) error {
+	ctrl.LoggerFrom(ctx).Info(why, "containerID", cep.Spec.ContainerID)
+	err := r.Client.Delete(ctx, cep, client.Preconditions{UID: &cep.UID})
+	if apierrors.IsConflict(err) {
+		return nil // another object of that name: its own event brings it here
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// vanished handles an object that is no longer in the cache: its finalizer kept it until undo, so usually nothing is
+// left. Otherwise somebody stripped the finalizer (or the operator took this node for dead), and the sandbox decides.
+func (r *Reconciler) vanished(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
+	a := r.attachments.get(name)
+	if a == nil {
+		return ctrl.Result{}, nil
+	}
+	live := &v1alpha1.CiliumEndpoint{}
+	err := r.Live.Get(ctx, name, live)
+	if err == nil && live.UID == a.cepUID {
+		return ctrl.Result{RequeueAfter: time.Second}, nil // the cache is behind
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	over, err := r.isOver(ctx, a)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !over {
+		return ctrl.Result{RequeueAfter: heldAgain}, nil
+	}
+	return ctrl.Result{}, r.undo(ctx, a)
+}

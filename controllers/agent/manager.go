@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package agent
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/internal/index"
+	"github.com/ciliate-io/ciliate/internal/config"
+)
+
+// NewManager makes the manager of this node and the cache of the other nodes' endpoints. One cache has one informer a
+// kind, and this node's endpoints are read whole while the others' are slimmed, so there are two.
+func NewManager(rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.Manager, cache.Cache, error) {
+	own := cache.ByObject{Field: fields.OneTermEqualSelector("spec.nodeName", c.NodeName)}
+	ownPods := own
+	ownPods.Transform = slimPod
+	mgr, err := ctrl.NewManager(rc, ctrl.Options{
+		Scheme:  scheme,
+		Metrics: server.Options{BindAddress: c.MetricsAddr},
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.CiliumEndpoint{}: own,
+				&corev1.Pod{}:              ownPods,
+			},
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	// A context without an end: the index is made before the cache starts, and nothing is waited for.
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf); err != nil {
+		return nil, nil, err
+	}
+	remote, err := cache.New(rc, cache.Options{
+		Scheme: scheme, Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
+		ByObject: map[client.Object]cache.ByObject{&v1alpha1.CiliumEndpoint{}: {
+			Field: fields.OneTermNotEqualSelector("spec.nodeName", c.NodeName), Transform: slimEndpoint,
+		}},
+	})
+	return mgr, remote, err
+}
+
+// slimPod keeps of a Pod what the endpoint controller reads.
+func slimPod(obj any) (any, error) {
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return obj, nil
+	}
+	slim := &corev1.Pod{ObjectMeta: slimMeta(pod.ObjectMeta)}
+	slim.Labels = pod.Labels
+	if uid, ok := pod.Annotations[corev1.MirrorPodAnnotationKey]; ok {
+		slim.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: uid}
+	}
+	slim.Spec.NodeName, slim.Spec.HostNetwork = pod.Spec.NodeName, pod.Spec.HostNetwork
+	slim.Spec.ServiceAccountName = pod.Spec.ServiceAccountName
+	slim.Status.Phase, slim.Status.PodIPs = pod.Status.Phase, pod.Status.PodIPs
+	return slim, nil
+}
+
+// slimEndpoint keeps of another node's endpoint what the ipcache controller reads.
+func slimEndpoint(obj any) (any, error) {
+	cep, ok := obj.(*v1alpha1.CiliumEndpoint)
+	if !ok {
+		return obj, nil
+	}
+	slim := &v1alpha1.CiliumEndpoint{ObjectMeta: slimMeta(cep.ObjectMeta)}
+	slim.Spec.NodeName = cep.Spec.NodeName
+	slim.Status.Identity, slim.Status.Addresses = cep.Status.Identity, cep.Status.Addresses
+	if slim.Status.Identity != nil {
+		slim.Status.Identity.Labels = nil
+	}
+	for _, c := range cep.Status.Conditions {
+		if c.Type == v1alpha1.ConditionUntrusted {
+			slim.Status.Conditions = append(slim.Status.Conditions, c)
+		}
+	}
+	return slim, nil
+}
+
+func slimMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: m.Namespace, Name: m.Name, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
+	}
+}

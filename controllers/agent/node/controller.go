@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	dp "github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/ipam"
+)
+
+// reportEvery is how often mere numbers (endpoints, addresses, map entries) are written to the status.
+const reportEvery = time.Minute
+
+// datapath is what the reconciler asks of the kernel.
+type datapath interface {
+	EnsureNode(ctx context.Context, node dp.Node) (dp.NodeState, error)
+	ForeignServices() (bool, string, error)
+	MapUsage() ([]dp.MapUsage, error)
+}
+
+// Options are what a Reconciler needs.
+type Options struct {
+	Client    client.Client
+	Datapath  datapath
+	Addresses *ipam.Allocator
+	Clock     clock.PassiveClock
+	NodeName  string
+	BootID    string
+	Version   string
+	// Config is the configuration that the agent started with; the fields that need a restart stay as they were then.
+	Config v1alpha1.CiliumConfig
+	// Changes wakes the reconciler when a device, address or route of the node changed.
+	Changes <-chan struct{}
+	// Attached is the number of endpoints that the agent serves; CNI says whether the runtime can call the agent.
+	Attached func() int
+	CNI      func() (ok bool, reason, message string)
+	// FilterChanged is called when another identity filter is in force.
+	FilterChanged func(context.Context) error
+}
+
+// Reconciler programs the node and reports on it. It has one request: the node's own name.
+type Reconciler struct {
+	Options
+	State
+	changed  chan event.GenericEvent
+	reported time.Time
+}
+
+// New returns a Reconciler.
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, State: State{programmed: make(chan struct{})}, changed: make(chan event.GenericEvent, 1)}
+}
+
+// SetupWithManager makes the reconciler one of mgr's.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	own := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: r.NodeName}}}
+	})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("node").
+		Watches(&v1alpha1.CiliumNode{}, own, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.CiliumConfig{}, own).
+		WatchesRawSource(source.Channel(r.changed, own)).
+		Complete(r)
+}
+
+// Start passes on what the kernel tells, until ctx ends.
+func (r *Reconciler) Start(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.Changes:
+			r.Wake()
+		}
+	}
+}
+
+// Wake reconciles the node soon.
+func (r *Reconciler) Wake() {
+	select {
+	case r.changed <- event.GenericEvent{Object: &v1alpha1.CiliumNode{}}:
+	default: // one is waiting already
+	}
+}
+
+// Reconcile programs the node and reports.
+func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+	node := &v1alpha1.CiliumNode{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: r.NodeName}, node); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.setReason("CiliumNode " + r.NodeName + " does not exist yet: the operator makes it")
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, err
+	}
+	if err := r.readConfig(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	status := node.Status.DeepCopy()
+	programErr := r.program(ctx, node, status)
+	r.describe(node, status, programErr)
+	reportErr := r.report(ctx, node, status)
+	if err := errors.Join(passing(programErr), reportErr); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: reportEvery}, nil
+}
+
+// readConfig takes over the live parts of the configuration.
+func (r *Reconciler) readConfig(ctx context.Context) error {
+	config := &v1alpha1.CiliumConfig{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: v1alpha1.ConfigName}, config); err != nil {
+		return client.IgnoreNotFound(err) // deleted by mistake: the operator makes another; keep what is in force
+	}
+	if !r.setConfig(config, &r.Config) {
+		return nil
+	}
+	return r.FilterChanged(ctx)
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	ac "github.com/ciliate-io/ciliate/api/applyconfiguration/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/internal/status"
+	dp "github.com/ciliate-io/ciliate/internal/datapath"
+)
+
+// fieldOwner is the agent's name in managedFields.
+const fieldOwner = client.FieldOwner("cilium-agent")
+
+// pressure is the fill of a map from which on the node says so.
+const pressure = 0.9
+
+// describe fills status with what is true now.
+func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus, err error) {
+	s.AgentVersion, s.BootID, s.ConfigGeneration = r.Version, r.BootID, r.runs()
+	s.Endpoints, s.Pools = int32(r.Attached()), nil
+	for _, u := range r.Addresses.Usage() {
+		s.Pools = append(s.Pools, v1alpha1.PoolUsage{
+			CIDR: u.Prefix.String(), Used: u.Used, Cooling: u.Cooling, Capacity: u.Capacity,
+		})
+	}
+	cniOK, cniReason, cniMessage := r.CNI()
+	set(node, s, v1alpha1.ConditionCNIConfigured, cniOK, cniReason, cniMessage)
+	switch reason, message := reasonOf(err); {
+	case err != nil:
+		r.setReason(message)
+		set(node, s, v1alpha1.ConditionReady, false, reason, message)
+	case !cniOK:
+		set(node, s, v1alpha1.ConditionReady, false, cniReason, cniMessage)
+	default:
+		full := fullMap(s.Datapath)
+		if full != "" {
+			set(node, s, v1alpha1.ConditionReady, true, v1alpha1.ReasonMapPressure, full)
+			return
+		}
+		set(node, s, v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, "The agent serves pods")
+	}
+}
+
+func reasonOf(err error) (reason, message string) {
+	var n notYet
+	switch {
+	case err == nil:
+		return "", ""
+	case errors.As(err, &n):
+		return n.reason, n.message
+	case errors.Is(err, dp.ErrTunnelPortInUse):
+		return v1alpha1.ReasonTunnelPortInUse, err.Error()
+	}
+	return v1alpha1.ReasonDatapathError, err.Error()
+}
+
+func fullMap(d *v1alpha1.NodeDatapath) string {
+	for _, m := range d.Maps {
+		if float64(m.Entries) >= pressure*float64(m.MaxEntries) {
+			return fmt.Sprintf("The agent serves pods, but map %s holds %d of %d entries", m.Name, m.Entries, m.MaxEntries)
+		}
+	}
+	return ""
+}
+
+func set(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus, condition string, ok bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if ok {
+		status = metav1.ConditionTrue
+	}
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: reason, Message: message, ObservedGeneration: node.Generation,
+	})
+}
+
+// report writes the status if it changed: what is more than a number at once, numbers at most once a minute.
+func (r *Reconciler) report(ctx context.Context, node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus) error {
+	if equality.Semantic.DeepEqual(*s, node.Status) {
+		return nil
+	}
+	if onlyNumbers(s, &node.Status) && r.Clock.Since(r.reported) < reportEvery {
+		return nil
+	}
+	config := ac.CiliumNode(node.Name).WithResourceVersion(node.ResourceVersion).WithStatus(statusConfig(s))
+	if err := r.Client.Status().Apply(ctx, config, fieldOwner, client.ForceOwnership); err != nil {
+		return err
+	}
+	r.reported = r.Clock.Now()
+	return nil
+}
+
+// onlyNumbers tells whether a and b differ in counts alone.
+func onlyNumbers(a, b *v1alpha1.CiliumNodeStatus) bool {
+	strip := func(s *v1alpha1.CiliumNodeStatus) *v1alpha1.CiliumNodeStatus {
+		s = s.DeepCopy()
+		s.Endpoints = 0
+		for i := range s.Pools {
+			s.Pools[i].Used, s.Pools[i].Cooling = 0, 0
+		}
+		if s.Datapath != nil {
+			for i := range s.Datapath.Maps {
+				s.Datapath.Maps[i].Entries = 0
+			}
+		}
+		return s
+	}
+	return equality.Semantic.DeepEqual(strip(a), strip(b))
+}
+
+// statusConfig holds the agent's part of s alone: the operator's conditions are left out.
+func statusConfig(s *v1alpha1.CiliumNodeStatus) *ac.CiliumNodeStatusApplyConfiguration {
+	out := ac.CiliumNodeStatus().WithAgentVersion(s.AgentVersion).WithBootID(s.BootID).
+		WithConfigGeneration(s.ConfigGeneration).WithEndpoints(s.Endpoints).
+		WithConditions(status.Conditions(s.Conditions, func(c metav1.Condition) bool { return c.Type != v1alpha1.ConditionPoolAssigned })...)
+	for _, p := range s.Pools {
+		out.WithPools(ac.PoolUsage().WithCIDR(p.CIDR).WithUsed(p.Used).WithCooling(p.Cooling).WithCapacity(p.Capacity))
+	}
+	if d := s.Datapath; d != nil {
+		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers)
+		for _, m := range d.Maps {
+			path.WithMaps(ac.MapUsage().WithName(m.Name).WithEntries(m.Entries).WithMaxEntries(m.MaxEntries))
+		}
+		out.WithDatapath(path)
+	}
+	return out
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+
+	"github.com/ciliate-io/ciliate/controllers/agent/cni"
+	"github.com/ciliate-io/ciliate/controllers/agent/endpoint"
+	"github.com/ciliate-io/ciliate/controllers/agent/identity"
+	"github.com/ciliate-io/ciliate/controllers/agent/ipcache"
+	"github.com/ciliate-io/ciliate/controllers/agent/node"
+)
+
+// Start takes over the node, once: what the last agent left keeps carrying traffic meanwhile and is adopted, compared and
+// repaired, never flushed.
+type Start struct {
+	mgr    ctrl.Manager
+	remote cache.Cache
+	clock  clock.PassiveClock
+
+	node       *node.Reconciler
+	endpoints  *endpoint.Reconciler
+	ipcache    *ipcache.Reconciler
+	identities *identity.Reconciler
+	file       *cni.ConfigFile
+	heartbeat  *cni.Heartbeat
+
+	serving atomic.Bool
+}
+
+// Start runs the steps in their order. The tables of addresses and identities are complete before the first endpoint is
+// touched; the runtime is told last.
+func (s *Start) Start(ctx context.Context) error {
+	begin := s.clock.Now()
+	log := ctrl.LoggerFrom(ctx)
+	if !s.mgr.GetCache().WaitForCacheSync(ctx) || !s.remote.WaitForCacheSync(ctx) {
+		return errors.Join(ctx.Err(), errors.New("the caches did not sync"))
+	}
+	log.Info("Synced the caches", "after", s.clock.Since(begin).Round(time.Millisecond).String())
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.node.Programmed():
+	}
+	for _, step := range []struct {
+		deed string
+		run  func(context.Context) error
+	}{
+		{"fill the table of addresses", s.ipcache.Sync},
+		{"fill the table of identities", s.identities.Sync},
+		{"take over the endpoints", s.endpoints.Restore},
+		{"attach the endpoints", s.endpoints.Serve},
+	} {
+		if err := step.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.deed, err)
+		}
+	}
+	s.serving.Store(true)
+	if err := s.file.Write(); err != nil {
+		log.Error(err, "Writing the CNI configuration file, will try again")
+	}
+	if err := s.heartbeat.Serve(); err != nil {
+		return err
+	}
+	log.Info("Serving pods", "after", s.clock.Since(begin).Round(time.Millisecond).String())
+	return nil
+}
+
+// Reason is why the agent does not serve pods yet, for people; empty when it does.
+func (s *Start) Reason() string {
+	if s.serving.Load() {
+		return ""
+	}
+	if reason := s.node.Reason(); reason != "" {
+		return reason
+	}
+	return "The agent is taking over the node"
+}
+
+// Ready is an error that says why the agent does not serve pods, or nil.
+func (s *Start) Ready() error {
+	if reason := s.Reason(); reason != "" {
+		return errors.New(reason)
+	}
+	if ok, _, message := s.file.State(); !ok {
+		return errors.New(message)
+	}
+	return nil
+}
