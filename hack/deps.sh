@@ -17,6 +17,8 @@ PACKAGES=(
 	nftables conntrack ethtool tcpdump
 	# other kernels
 	qemu-system-x86 cpio
+	# linting
+	shellcheck
 )
 
 missing=()
