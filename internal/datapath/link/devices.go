@@ -22,6 +22,8 @@ type Device struct {
 	Name  string
 	Index int
 	MTU   int
+	// Ethernet is false for a device without MAC addresses, such as a tunnel of another owner.
+	Ethernet bool
 	// Addrs are those of the node's addresses that sit on it.
 	Addrs []netip.Addr
 }
@@ -60,10 +62,24 @@ func pickDevices(all []netlink.Link, ask func(index int) ([]netip.Addr, bool)) [
 		if len(addrs) == 0 && !leadsOut {
 			continue
 		}
-		picked = append(picked, Device{Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Addrs: addrs})
+		picked = append(picked, Device{
+			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Ethernet: attrs.EncapType == "ether", Addrs: addrs,
+		})
 	}
 	slices.SortFunc(picked, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
 	return picked
+}
+
+// Others lists the devices that are neither of our making nor among the given.
+func (l *Links) Others(devices []Device) ([]Device, error) {
+	all, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	others := pickDevices(all, func(int) ([]netip.Addr, bool) { return nil, true })
+	return slices.DeleteFunc(others, func(other Device) bool {
+		return slices.ContainsFunc(devices, func(d Device) bool { return d.Index == other.Index })
+	}), nil
 }
 
 // isOwn reports whether a device is of our making.

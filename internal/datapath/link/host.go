@@ -35,6 +35,9 @@ func (l *Links) EnsureHost(routers []netip.Addr, mtu int) error {
 	return l.ensureAddrs(device, routers)
 }
 
+// DeleteHost removes the device and its peer if they are there.
+func (l *Links) DeleteHost() error { return l.Delete(HostDevice, veth) }
+
 // createHost returns the device as the kernel made it, with its peer's number.
 func (l *Links) createHost(mtu int) (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()

@@ -48,24 +48,50 @@ func (l *Links) DirectDevice(addr netip.Addr) (int, error) {
 	return 0, nil
 }
 
-// AddRoutes adds the routes that are missing or differ.
+// AddRoutes adds the node's routes that are missing or differ.
 func (l *Links) AddRoutes(want []Route) error {
-	have, err := l.nodeRoutes()
+	have, err := l.routes(protocolNode)
 	if err != nil {
 		return err
 	}
 	missing, _ := diffRoutes(want, have)
 	for _, route := range missing {
-		if err := l.nl.RouteReplace(toNetlink(route, protocolNode)); err != nil {
-			return fmt.Errorf("add route to %s: %w", route.Dst, err)
+		if err := l.putRoute(route, protocolNode); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// AddEndpointRoutes adds routes to pods that are missing or differ. A pod may die meanwhile; its device then needs none.
+func (l *Links) AddEndpointRoutes(want []Route) error {
+	have, err := l.routes(protocolEndpoint)
+	if err != nil {
+		return err
+	}
+	missing, _ := diffRoutes(want, have)
+	for _, route := range missing {
+		err := l.putRoute(route, protocolEndpoint)
+		if err != nil && !gone(err) && !errors.Is(err, unix.ENETDOWN) {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutEndpointRoute leads one address to its pod, without a look at all the others.
+func (l *Links) PutEndpointRoute(route Route) error { return l.putRoute(route, protocolEndpoint) }
+
+func (l *Links) putRoute(route Route, protocol netlink.RouteProtocol) error {
+	if err := l.nl.RouteReplace(toNetlink(route, protocol)); err != nil {
+		return fmt.Errorf("add route to %s: %w", route.Dst, err)
 	}
 	return nil
 }
 
 // PruneRoutes removes our routes that are wanted no longer.
 func (l *Links) PruneRoutes(want []Route) error {
-	have, err := l.nodeRoutes()
+	have, err := l.routes(protocolNode)
 	if err != nil {
 		return err
 	}
@@ -97,8 +123,6 @@ func diffRoutes(want, have []Route) (missing, stale []Route) {
 	}
 	return missing, stale
 }
-
-func (l *Links) nodeRoutes() ([]Route, error) { return l.routes(protocolNode) }
 
 // routes lists the routes of one protocol in the main table.
 func (l *Links) routes(protocol netlink.RouteProtocol) ([]Route, error) {
@@ -145,15 +169,6 @@ func netIP(addr netip.Addr) net.IP {
 		return nil
 	}
 	return addr.AsSlice()
-}
-
-// EnsureEndpointRoute leads one address to its pod.
-func (l *Links) EnsureEndpointRoute(addr, src netip.Addr, device int) error {
-	route := Route{Dst: single(addr), Device: device, Src: src}
-	if err := l.nl.RouteReplace(toNetlink(route, protocolEndpoint)); err != nil {
-		return fmt.Errorf("add route to %s: %w", addr, err)
-	}
-	return nil
 }
 
 // RemoveAllRoutes removes every route of ours.

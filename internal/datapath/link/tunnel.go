@@ -17,6 +17,8 @@ import (
 	"github.com/ciliate-io/ciliate/internal/datapath"
 )
 
+const vxlanKind = "vxlan"
+
 // Tunnel is what the VXLAN device shall be.
 type Tunnel struct {
 	Port uint16
@@ -39,7 +41,7 @@ func (l *Links) EnsureTunnel(t Tunnel) (int, error) {
 		return 0, err
 	}
 	if device != nil && !isTunnel(device, t) {
-		if err := l.Delete(TunnelDevice, "vxlan"); err != nil {
+		if err := l.Delete(TunnelDevice, vxlanKind); err != nil {
 			return 0, err
 		}
 		device = nil
@@ -101,7 +103,7 @@ func portError(err error, port uint16) error {
 
 // repairTunnel sets what can be changed. NOARP, because nobody answers for a pod of another node: BPF knows the way.
 func (l *Links) repairTunnel(device netlink.Link, t Tunnel) error {
-	if device.Type() != "vxlan" {
+	if device.Type() != vxlanKind {
 		return fmt.Errorf("%s is of kind %s: %w", TunnelDevice, device.Type(), datapath.ErrForeignDevice)
 	}
 	attrs := device.Attrs()
@@ -131,3 +133,6 @@ func (l *Links) RaiseTunnel(index int, port uint16) error {
 	}
 	return nil
 }
+
+// DeleteTunnel removes the tunnel device if there is one.
+func (l *Links) DeleteTunnel() error { return l.Delete(TunnelDevice, vxlanKind) }

@@ -6,6 +6,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -149,6 +150,7 @@ func ensureMTU(nl *netlink.Handle, device netlink.Link, mtu int) error {
 type HostSide struct {
 	Name, Owner string
 	Index       int
+	Up          bool
 }
 
 // HostSides lists the pods' devices on the node.
@@ -160,7 +162,8 @@ func (l *Links) HostSides() ([]HostSide, error) {
 	var sides []HostSide
 	for _, device := range all {
 		if attrs := device.Attrs(); device.Type() == veth && datapath.IsHostIfName(attrs.Name) {
-			sides = append(sides, HostSide{Name: attrs.Name, Owner: attrs.Alias, Index: attrs.Index})
+			up := attrs.Flags&net.FlagUp != 0
+			sides = append(sides, HostSide{Name: attrs.Name, Owner: attrs.Alias, Index: attrs.Index, Up: up})
 		}
 	}
 	return sides, nil

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build root
+
+// Needs root: every test makes network namespaces, devices and BPF programs.
+package kernel_test
+
+import (
+	"net/netip"
+	"path/filepath"
+	"testing"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/contract"
+	"github.com/ciliate-io/ciliate/internal/datapath/kernel"
+	"github.com/ciliate-io/ciliate/internal/datapath/lab"
+)
+
+var _ contract.Datapath = &kernel.Datapath{}
+
+func TestContract(t *testing.T) {
+	contract.Test(t, newContractNode)
+}
+
+// newContractNode is a node with one card whose other end is nobody.
+func newContractNode(t *testing.T) contract.Node {
+	t.Helper()
+	own := lab.Enter(t)
+	own.Script(t,
+		"ip link add eth0 type veth peer name wire",
+		"ip link set eth0 up",
+		"ip link set wire up",
+		"ip addr add 192.0.2.1/24 dev eth0",
+		"ip addr add 2001:db8::1/64 dev eth0 nodad",
+		"ip route add default via 192.0.2.254")
+	d, err := kernel.Open(t.Context(), datapath.Config{TunnelPort: 8472, BPFFS: filepath.Join(lab.BPFFS(t), "cilium")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	sandboxes := map[string]*lab.Netns{}
+	return contract.Node{
+		Datapath: d,
+		MTU:      1500,
+		Want: datapath.Node{
+			Addrs:        addrs("192.0.2.1", "2001:db8::1"),
+			PodCIDRs:     prefixes("10.0.1.0/24", "fd00:1::/64"),
+			Routers:      addrs("10.0.1.1", "fd00:1::1"),
+			ClusterCIDRs: prefixes("10.0.0.0/16", "fd00::/16"),
+			Masquerade:   true,
+			Peers: []datapath.Peer{{
+				Name: "two", Addrs: addrs("192.0.2.2", "2001:db8::2"),
+				PodCIDRs: prefixes("10.0.2.0/24", "fd00:2::/64"), Routers: addrs("10.0.2.1", "fd00:2::1"),
+			}},
+		},
+		Sandbox: func() string {
+			sandbox := lab.New(t)
+			sandboxes[sandbox.Path()] = sandbox
+			return sandbox.Path()
+		},
+		CloseSandbox: func(path string) { sandboxes[path].Close(t) },
+		OwnNetns:     own.Path(),
+		NoNetns:      t.TempDir(),
+	}
+}
+
+func addrs(texts ...string) []netip.Addr {
+	var all []netip.Addr
+	for _, text := range texts {
+		all = append(all, netip.MustParseAddr(text))
+	}
+	return all
+}
+
+func prefixes(texts ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/link"
+	"github.com/ciliate-io/ciliate/internal/datapath/loader"
+	"github.com/ciliate-io/ciliate/internal/datapath/maps"
+	"github.com/ciliate-io/ciliate/internal/datapath/masquerade"
+)
+
+// Datapath is the packet path of one node. Its methods may be called by several goroutines, those about one endpoint by
+// one at a time.
+type Datapath struct {
+	cfg     datapath.Config
+	links   *link.Links
+	objects *loader.Objects
+	maps    *maps.Maps
+
+	ensuring sync.Mutex // one EnsureNode at a time
+
+	mu        sync.RWMutex
+	node      *node                // what EnsureNode made last; nil before
+	endpoints map[string]forwarded // what EnsureEndpoint made, by host-side device
+}
+
+// node is what endpoints need to know of their node.
+type node struct {
+	datapath.Node
+	mtu int
+}
+
+// forwarded is an endpoint whose addresses have routes.
+type forwarded struct {
+	endpoint datapath.Endpoint
+	ifc      datapath.Interface
+}
+
+// Open loads the programs, adopting what is pinned. Nothing of the node changes before EnsureNode. The network namespace
+// of the calling thread is the node.
+func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkBPFFS(cfg.BPFFS); err != nil {
+		return nil, err
+	}
+	links, err := link.Open(link.Sysctls(cmp.Or(cfg.ProcSysNet, string(link.DefaultSysctls))), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := loader.Load(loader.Config{
+		TunnelPort:      cfg.TunnelPort,
+		Native:          cfg.Native,
+		StackForwarding: cfg.StackForwarding,
+	}, cfg.BPFFS)
+	if err != nil {
+		links.Close()
+		return nil, fmt.Errorf("load datapath: %w", err)
+	}
+	return &Datapath{
+		cfg: cfg, links: links, objects: objects, maps: objects.Maps(), endpoints: map[string]forwarded{},
+	}, nil
+}
+
+// checkBPFFS checks that pins would be kept. The folder itself may be made later.
+func checkBPFFS(path string) error {
+	var fsys unix.Statfs_t
+	err := unix.Statfs(path, &fsys)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = unix.Statfs(filepath.Dir(path), &fsys)
+	}
+	if err != nil {
+		return fmt.Errorf("stat file system of %s: %w", path, err)
+	}
+	if int64(fsys.Type) != unix.BPF_FS_MAGIC {
+		return fmt.Errorf("%s: %w", path, datapath.ErrNoBPFFS)
+	}
+	return nil
+}
+
+// Close lets go of the kernel's objects; traffic goes on.
+func (d *Datapath) Close() error {
+	d.links.Close()
+	return d.objects.Close()
+}
+
+// ForeignServices reports who else translates Services with netfilter on this node. Packets that are redirected past the
+// host's stack would escape his translation.
+func (d *Datapath) ForeignServices() (found bool, who string, err error) {
+	who, err = masquerade.ForeignServices()
+	return who != "", who, err
+}
+
+// Changes tells, until ctx ends, that devices, addresses or routes of the node have changed: EnsureNode should look.
+func (d *Datapath) Changes(ctx context.Context) (<-chan struct{}, error) {
+	return link.Changes(ctx, time.After)
+}

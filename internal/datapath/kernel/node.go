@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/link"
+	"github.com/ciliate-io/ciliate/internal/datapath/maps"
+	"github.com/ciliate-io/ciliate/internal/datapath/masquerade"
+)
+
+// What VXLAN adds to a packet: outer IP header, UDP, VXLAN, inner Ethernet.
+const (
+	tunnelOverhead4 = 20 + 8 + 8 + 14
+	tunnelOverhead6 = 40 + 8 + 8 + 14
+)
+
+// EnsureNode makes the node's own part: devices, programs on cards and tunnel, routes to the other nodes' pods,
+// masquerade. What is right is left alone; what is wanted no longer goes last.
+func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath.NodeState, error) {
+	d.ensuring.Lock()
+	defer d.ensuring.Unlock()
+	devices, err := d.links.Devices(want.Addrs)
+	if err != nil {
+		return datapath.NodeState{}, err
+	}
+	if len(devices) == 0 {
+		return datapath.NodeState{}, fmt.Errorf("addresses %v: %w", want.Addrs, datapath.ErrNoDevice)
+	}
+	made := &node{Node: want, mtu: link.MTU(devices, d.overhead(want))}
+	if err := d.makeNode(ctx, made, devices); err != nil {
+		return datapath.NodeState{}, err
+	}
+	d.mu.Lock()
+	d.node = made
+	d.mu.Unlock()
+	if err := d.repairEndpoints(made); err != nil {
+		return datapath.NodeState{}, err
+	}
+	return datapath.NodeState{MTU: made.mtu, Devices: names(devices)}, nil
+}
+
+// makeNode does it in order: first what packets need on their way, then the ways, then the removal of old ones.
+func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device) error {
+	if err := d.links.EnsureForwarding(n.Routers, devices); err != nil {
+		return err
+	}
+	if err := d.links.EnsureHost(n.Routers, n.mtu); err != nil {
+		return err
+	}
+	tunnel, err := d.ensureTunnel(n)
+	if err != nil {
+		return err
+	}
+	routes, err := d.wantRoutes(n, tunnel)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return d.attachCards(devices) },
+		func() error { return d.links.AddRoutes(routes) },
+		func() error { return d.ensureMasquerade(n, devices) },
+		d.plainPods,
+		func() error { return d.prune(routes, devices) },
+	} {
+		if err := errors.Join(ctx.Err(), step()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// overhead is what the way to another node takes from each packet. The tunnel runs over IPv4 where both ends have it.
+func (d *Datapath) overhead(want datapath.Node) int {
+	if d.cfg.Native {
+		return 0
+	}
+	over4 := slices.ContainsFunc(want.Addrs, netip.Addr.Is4)
+	for _, peer := range want.Peers {
+		over4 = over4 && slices.ContainsFunc(peer.Addrs, netip.Addr.Is4)
+	}
+	if over4 {
+		return tunnelOverhead4
+	}
+	return tunnelOverhead6
+}
+
+// ensureTunnel returns the tunnel device's number, 0 in native routing. The device is raised when its programs and what
+// they read are in place.
+func (d *Datapath) ensureTunnel(n *node) (int, error) {
+	if d.cfg.Native {
+		return 0, d.setNode(n, 0)
+	}
+	if len(n.Addrs) == 0 {
+		return 0, fmt.Errorf("make the tunnel: %w", datapath.ErrNoDevice)
+	}
+	tunnel := link.Tunnel{Port: d.cfg.TunnelPort, MTU: n.mtu, MAC: link.TunnelMAC(n.Addrs[0])}
+	index, err := d.links.EnsureTunnel(tunnel)
+	if err != nil {
+		return 0, err
+	}
+	if err := d.setNode(n, index); err != nil {
+		return 0, err
+	}
+	if err := d.objects.AttachOverlay(index); err != nil {
+		return 0, fmt.Errorf("attach programs to %s: %w", link.TunnelDevice, err)
+	}
+	return index, d.links.RaiseTunnel(index, d.cfg.TunnelPort)
+}
+
+func (d *Datapath) setNode(n *node, tunnel int) error {
+	return d.maps.SetNode(maps.NodeConfig{TunnelIfindex: tunnel, MTU: n.mtu, Addrs: n.Addrs, Routers: n.Routers})
+}
+
+// attachCards puts programs on the cards. One that is no Ethernet can carry the tunnel, but not route pods' packets.
+func (d *Datapath) attachCards(devices []link.Device) error {
+	for _, device := range devices {
+		if !device.Ethernet && !d.cfg.Native {
+			continue
+		}
+		if err := d.objects.AttachNetdev(device.Index); err != nil {
+			return fmt.Errorf("attach programs to %s: %w", device.Name, err)
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) ensureMasquerade(n *node, devices []link.Device) error {
+	if !n.Masquerade {
+		return masquerade.Remove()
+	}
+	cfg := masquerade.Config{Pods: n.PodCIDRs, Stay: n.ClusterCIDRs}
+	if d.cfg.Native {
+		cfg.Nodes = allAddrs(n.Node)
+	}
+	for _, device := range devices {
+		for _, addr := range n.Addrs {
+			if slices.Contains(device.Addrs, addr) {
+				cfg.Sources = append(cfg.Sources, masquerade.Source{Device: device.Name, Addr: addr})
+			}
+		}
+	}
+	return masquerade.Ensure(cfg)
+}
+
+// plainPods checks the sysctls of pods' devices: udev's rules come later than the device.
+func (d *Datapath) plainPods() error {
+	sides, err := d.links.HostSides()
+	if err != nil {
+		return err
+	}
+	var pods []string
+	for _, side := range sides {
+		pods = append(pods, side.Name)
+	}
+	return d.links.EnsurePlain(pods)
+}
+
+// prune removes what an earlier configuration left.
+func (d *Datapath) prune(routes []link.Route, devices []link.Device) error {
+	if err := d.links.PruneRoutes(routes); err != nil {
+		return err
+	}
+	if d.cfg.Native {
+		if err := d.links.DeleteTunnel(); err != nil {
+			return err
+		}
+	}
+	others, err := d.links.Others(devices)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		if err := d.objects.DetachNetdev(other.Index); err != nil {
+			return fmt.Errorf("detach programs from %s: %w", other.Name, err)
+		}
+	}
+	return nil
+}
+
+func names(devices []link.Device) []string {
+	var all []string
+	for _, device := range devices {
+		all = append(all, device.Name)
+	}
+	return all
+}
+
+// allAddrs are the addresses of all nodes.
+func allAddrs(n datapath.Node) []netip.Addr {
+	all := slices.Clone(n.Addrs)
+	for _, peer := range n.Peers {
+		all = append(all, peer.Addrs...)
+	}
+	return all
+}
