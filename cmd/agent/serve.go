@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent"
+	"github.com/ciliate-io/ciliate/controllers/agent/cni"
+	"github.com/ciliate-io/ciliate/internal/config"
+	"github.com/ciliate-io/ciliate/internal/datapath/kernel"
+	"github.com/ciliate-io/ciliate/internal/logging"
+	"github.com/ciliate-io/ciliate/internal/version"
+)
+
+// serve runs the agent until ctx ends. Its first deed is the CNI plugin's credential: the last agent's token has died
+// with its pod.
+func serve(ctx context.Context, c config.Agent) error {
+	ctrl.SetLogger(logging.New(c.LogLevel))
+	log := ctrl.Log.WithValues("node", c.NodeName)
+	ctx = ctrl.LoggerInto(ctx, log)
+	log.Info("Starting cilium-agent", "version", version.Version)
+	bootID, err := os.ReadFile(c.BootIDFile)
+	if err != nil {
+		return fmt.Errorf("read the node's boot ID: %w", err)
+	}
+	rc, err := restConfig()
+	if err != nil {
+		return err
+	}
+	credential, err := cni.NewCredential(rc, c.TokenFile, c.RunDir)
+	if err != nil {
+		return err
+	}
+	if err := credential.Write(); err != nil {
+		return err
+	}
+	ready := newHealth()
+	if err := ready.listen(ctx, c.HealthAddr); err != nil {
+		return err
+	}
+	return manage(ctx, c, rc, ready, credential, strings.TrimSpace(string(bootID)))
+}
+
+// manage waits for the configuration, opens the datapath, and runs the controllers.
+func manage(ctx context.Context, c config.Agent, rc *rest.Config, ready *health, credential *cni.Credential, bootID string) error {
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	mgr, remote, err := agent.NewManager(rc, scheme, c)
+	if err != nil {
+		return fmt.Errorf("make the manager: %w", err)
+	}
+	direct, err := client.New(rc, client.Options{Scheme: scheme, HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	cluster, err := agent.WaitForConfig(ctx, direct, ready.waitFor)
+	if err != nil {
+		return err
+	}
+	datapath, err := kernel.Open(ctx, agent.DatapathConfig(cluster, c))
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the datapath: %w", err), agent.ReportFailure(ctx, direct, c.NodeName, err))
+	}
+	defer func() { _ = datapath.Close() }()
+	start, err := agent.Setup(ctx, mgr, remote, agent.Deps{
+		Config: c, Cluster: *cluster, BootID: bootID, Datapath: datapath, Credential: credential, Clock: clock.RealClock{},
+		Seed: rand.Uint64(),
+	})
+	if err != nil {
+		return fmt.Errorf("set up the controllers: %w", err)
+	}
+	ready.ask(start.Ready)
+	return mgr.Start(ctx)
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	return scheme, nil
+}
+
+// restConfig is the apiserver as the ConfigMap cilium-apiserver names it. The agent's own limit on requests is off: the
+// apiserver's fairness and the number of workers bound it.
+func restConfig() (*rest.Config, error) {
+	rc, err := rest.InClusterConfig()
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("the apiserver's address is not set: put KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT into " +
+			"ConfigMap cilium-apiserver in namespace kube-system")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the service account: %w", err)
+	}
+	rc.QPS = -1
+	rc.UserAgent = "cilium-agent/" + version.Version
+	return rc, nil
+}
