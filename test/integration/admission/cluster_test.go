@@ -6,7 +6,6 @@
 package admission
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -27,6 +27,7 @@ import (
 )
 
 const (
+	configDir   = "../../../config/"
 	nodeNameKey = "authentication.kubernetes.io/node-name"
 	// wideGroup may do anything to our kinds, so that a refusal is the policy's and not RBAC's.
 	wideGroup = "test:wide"
@@ -34,9 +35,11 @@ const (
 
 // cluster is an API server on which config/default was applied the way a person applies it.
 type cluster struct {
-	config *rest.Config
-	scheme *runtime.Scheme
-	admin  client.Client
+	config     *rest.Config
+	scheme     *runtime.Scheme
+	admin      client.Client
+	kubectl    string
+	kubeconfig string
 }
 
 // start brings an API server up, installs config/default and waits until its rules hold.
@@ -64,33 +67,35 @@ func start(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatalf("make a kubeconfig: %v", err)
 	}
-	install(t, filepath.Join(assets, "kubectl"), kubeconfig)
-
-	c := &cluster{config: user.Config(), scheme: newScheme(t)}
+	c := &cluster{
+		config: user.Config(), scheme: newScheme(t),
+		kubectl: filepath.Join(assets, "kubectl"), kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
+	}
+	if err := os.WriteFile(c.kubeconfig, kubeconfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	c.admin = c.as(t, rest.ImpersonationConfig{})
+	if out, err := c.run(t, c.kubectl, "apply", "--validate=strict", "-k", configDir+"default"); err != nil || strings.Contains(out, "Warning") {
+		t.Fatalf("one apply of config/default must be enough, without a warning: %v\n%s", err, out)
+	}
 	c.create(t, wideRole()...)
 	c.waitForPolicies(t)
 	return c
 }
 
-func install(t *testing.T, kubectl string, kubeconfig []byte) {
+// run is what a command of a person with a kubeconfig prints, errors included.
+func (c *cluster) run(t *testing.T, command string, args ...string) (string, error) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), kubectl, "--kubeconfig", file, "apply", "--validate=strict", "-k", "../../../config/default")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil || stderr.Len() > 0 {
-		t.Fatalf("one apply of config/default must be enough, without a warning: %v\n%s", err, stderr.String())
-	}
+	cmd := exec.CommandContext(t.Context(), command, args...)
+	cmd.Env = append(os.Environ(), "KUBECTL="+c.kubectl, "KUBECONFIG="+c.kubeconfig)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 func newScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(s); err != nil {
 			t.Fatal(err)
 		}

@@ -37,7 +37,7 @@ const (
 
 const owner = client.FieldOwner("cilium-agent")
 
-func TestPolicy(t *testing.T) {
+func TestInstall(t *testing.T) {
 	c := start(t)
 	t.Run("an agent of n1", func(t *testing.T) { testWrites(t, c, []string{"n1"}, agentWrites()) })
 	t.Run("a token that names no node", func(t *testing.T) { testWrites(t, c, nil, namelessWrites()) })
@@ -45,6 +45,8 @@ func TestPolicy(t *testing.T) {
 	t.Run("everyone else", func(t *testing.T) { testOthers(t, c) })
 	t.Run("real tokens", func(t *testing.T) { testTokens(t, c) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, c) })
+	t.Run("samples", func(t *testing.T) { testSamples(t, c) })
+	t.Run("preflight", func(t *testing.T) { testPreflight(t, c) })
 }
 
 type writeCase struct {
