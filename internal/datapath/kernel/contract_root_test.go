@@ -23,28 +23,47 @@ func TestContract(t *testing.T) {
 	contract.Test(t, newContractNode)
 }
 
-// newContractNode is a node with one card whose other end is nobody.
 func newContractNode(t *testing.T) contract.Node {
+	t.Helper()
+	n := newNode(t, "192.0.2.1", "2001:db8::1")
+	sandboxes := map[string]*lab.Netns{}
+	return contract.Node{
+		Datapath: n.Datapath,
+		MTU:      1500,
+		Want:     n.want,
+		Sandbox: func() string {
+			sandbox := lab.New(t)
+			sandboxes[sandbox.Path()] = sandbox
+			return sandbox.Path()
+		},
+		CloseSandbox: func(path string) { sandboxes[path].Close(t) },
+		OwnNetns:     n.netns.Path(),
+		NoNetns:      t.TempDir(),
+	}
+}
+
+// testNode is a node with one card whose other end is nobody.
+type testNode struct {
+	*kernel.Datapath
+	netns *lab.Netns
+	want  datapath.Node
+}
+
+func newNode(t testing.TB, addr4, addr6 string) testNode {
 	t.Helper()
 	own := lab.Enter(t)
 	own.Script(t,
 		"ip link add eth0 type veth peer name wire",
 		"ip link set eth0 up",
 		"ip link set wire up",
-		"ip addr add 192.0.2.1/24 dev eth0",
-		"ip addr add 2001:db8::1/64 dev eth0 nodad",
+		"ip addr add "+addr4+"/24 dev eth0",
+		"ip addr add "+addr6+"/64 dev eth0 nodad",
 		"ip route add default via 192.0.2.254")
-	d, err := kernel.Open(t.Context(), datapath.Config{TunnelPort: 8472, BPFFS: filepath.Join(lab.BPFFS(t), "cilium")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Close() })
-	sandboxes := map[string]*lab.Netns{}
-	return contract.Node{
-		Datapath: d,
-		MTU:      1500,
-		Want: datapath.Node{
-			Addrs:        addrs("192.0.2.1", "2001:db8::1"),
+	return testNode{
+		Datapath: open(t, datapath.Config{TunnelPort: 8472}),
+		netns:    own,
+		want: datapath.Node{
+			Addrs:        addrs(addr4, addr6),
 			PodCIDRs:     prefixes("10.0.1.0/24", "fd00:1::/64"),
 			Routers:      addrs("10.0.1.1", "fd00:1::1"),
 			ClusterCIDRs: prefixes("10.0.0.0/16", "fd00::/16"),
@@ -54,15 +73,28 @@ func newContractNode(t *testing.T) contract.Node {
 				PodCIDRs: prefixes("10.0.2.0/24", "fd00:2::/64"), Routers: addrs("10.0.2.1", "fd00:2::1"),
 			}},
 		},
-		Sandbox: func() string {
-			sandbox := lab.New(t)
-			sandboxes[sandbox.Path()] = sandbox
-			return sandbox.Path()
-		},
-		CloseSandbox: func(path string) { sandboxes[path].Close(t) },
-		OwnNetns:     own.Path(),
-		NoNetns:      t.TempDir(),
 	}
+}
+
+// open opens a datapath in the calling thread's network namespace, with pins of its own.
+func open(t testing.TB, cfg datapath.Config) *kernel.Datapath {
+	t.Helper()
+	cfg.BPFFS = filepath.Join(lab.BPFFS(t), "cilium")
+	d, err := kernel.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func ensure(t testing.TB, n testNode) datapath.NodeState {
+	t.Helper()
+	state, err := n.EnsureNode(t.Context(), n.want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
 }
 
 func addrs(texts ...string) []netip.Addr {
