@@ -89,4 +89,12 @@ struct {
 	__type(value, struct node_config);
 } node SEC(".maps");
 
+/* 0 -> the packet at hand, for the run of one program. Never pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} scratch SEC(".maps");
+
 #endif

@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <linux/types.h>
 #include <linux/bpf.h>
-#include <linux/icmpv6.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/in.h>

@@ -127,7 +127,8 @@ _Static_assert(sizeof(struct fragment_key) == 40, "fragment_key");
 struct fragment_ports {
 	__be16 sport;
 	__be16 dport;
-	__u8 reserved[4];
+	__u8 protocol; /* behind IPv6 extension headers that only the first fragment has */
+	__u8 reserved[3];
 };
 _Static_assert(sizeof(struct fragment_ports) == 8, "fragment_ports");
 
@@ -136,6 +137,40 @@ struct metric {
 	__u64 bytes;
 };
 _Static_assert(sizeof(struct metric) == 16, "metric");
+
+/* Which part of a datagram a packet is. */
+enum fragment {
+	FRAGMENT_NONE = 0,
+	FRAGMENT_FIRST = 1,
+	FRAGMENT_LATER = 2,
+};
+
+/* A packet on its way through one program. It lies in the scratch map, because the stack is short; Go never sees it. */
+struct packet {
+	struct addr saddr;
+	struct addr daddr;
+	__u32 identity; /* of the source */
+	__u32 bytes; /* of the frame as it came */
+	__be32 fragment_id;
+	__be16 ethertype;
+	__be16 sport; /* 0 where the protocol has no ports */
+	__be16 dport;
+	__u16 l4_offset; /* from the frame's start */
+	__u8 smac[ETH_ALEN];
+	__u8 dmac[ETH_ALEN];
+	__u8 family; /* AF_INET, AF_INET6, or 0 for ARP */
+	__u8 protocol; /* behind all IPv6 extension headers */
+	__u8 fragment_protocol; /* as all fragments of a datagram name it */
+	__u8 fragment; /* enum fragment */
+	__u8 ttl;
+	__u8 icmp_type; /* of ICMP and ICMPv6 */
+	__u8 dont_fragment; /* always 1 for IPv6 */
+	__u8 reason; /* what a forwarded packet counts as */
+	__u8 from_pod; /* counts as egress when it is forwarded */
+	__u8 to_pod; /* counts as ingress when it is forwarded */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct packet) == 80, "packet");
 
 /* What may change while the agent runs. */
 struct node_config {

@@ -24,6 +24,7 @@ const (
 	NetdevMapIpcacheCidrs    = "ipcache_cidrs"
 	NetdevMapMetrics         = "metrics"
 	NetdevMapNode            = "node"
+	NetdevMapScratch         = "scratch"
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToNetdev       = "to_netdev"
 	NetdevVarNative          = "native"
@@ -89,6 +90,7 @@ type NetdevMapSpecs struct {
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
 // NetdevVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,6 +130,7 @@ type NetdevMaps struct {
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *NetdevMaps) Close() error {
@@ -140,6 +143,7 @@ func (m *NetdevMaps) Close() error {
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Scratch,
 	)
 }
 

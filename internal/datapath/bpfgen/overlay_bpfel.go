@@ -24,6 +24,7 @@ const (
 	OverlayMapIpcacheCidrs    = "ipcache_cidrs"
 	OverlayMapMetrics         = "metrics"
 	OverlayMapNode            = "node"
+	OverlayMapScratch         = "scratch"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
 	OverlayVarNative          = "native"
@@ -89,6 +90,7 @@ type OverlayMapSpecs struct {
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
 // OverlayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,6 +130,7 @@ type OverlayMaps struct {
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *OverlayMaps) Close() error {
@@ -140,6 +143,7 @@ func (m *OverlayMaps) Close() error {
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Scratch,
 	)
 }
 

@@ -73,7 +73,8 @@ type PodFragmentPorts struct {
 	_        structs.HostLayout
 	Sport    uint16
 	Dport    uint16
-	Reserved [4]uint8
+	Protocol uint8
+	Reserved [3]uint8
 }
 
 type PodIpcacheEntry struct {
@@ -126,6 +127,7 @@ const (
 	PodMapIpcacheCidrs    = "ipcache_cidrs"
 	PodMapMetrics         = "metrics"
 	PodMapNode            = "node"
+	PodMapScratch         = "scratch"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
 	PodVarNative          = "native"
@@ -191,6 +193,7 @@ type PodMapSpecs struct {
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
 // PodVariableSpecs contains global variables before they are loaded into the kernel.
@@ -230,6 +233,7 @@ type PodMaps struct {
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *PodMaps) Close() error {
@@ -242,6 +246,7 @@ func (m *PodMaps) Close() error {
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Scratch,
 	)
 }
 

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* Telling a pod that its packet is too big for the way. */
+#ifndef CILIATE_ICMP_H
+#define CILIATE_ICMP_H
+
+#include "endpoint.h"
+#include "neighbor.h"
+#include "parse.h"
+
+enum icmp_number {
+	ICMP_QUOTE = 256, /* bytes of the packet that are sent back; one call of bpf_csum_diff takes twice as much */
+	ICMPV4_FRAG_NEEDED = 4, /* code */
+};
+
+struct icmp_error {
+	__u8 type;
+	__u8 code;
+	__sum16 checksum;
+	__be32 mtu;
+};
+_Static_assert(sizeof(struct icmp_error) == 8, "icmp_error");
+
+/* Bytes of the largest IP packet that will go out for this one. */
+static __always_inline __u32 segment_bytes(struct __sk_buff *skb, const struct packet *pkt)
+{
+	__u32 header = sizeof(struct udphdr);
+	__u8 words;
+
+	if (!skb->gso_size)
+		return skb->len - ETH_HLEN;
+	if (pkt->protocol == PROTOCOL_TCP) {
+		if (bpf_skb_load_bytes(skb, pkt->l4_offset + 12, &words, sizeof(words)))
+			return skb->len - ETH_HLEN;
+		header = (words >> 4) * IPV4_WORD;
+	}
+	return pkt->l4_offset - ETH_HLEN + header + skb->gso_size;
+}
+
+/* Errors are never answered by errors. */
+static __always_inline bool is_icmp_error(const struct packet *pkt)
+{
+	if (pkt->protocol == PROTOCOL_ICMPV6)
+		return pkt->icmp_type < ICMPV6_FIRST_INFORMATIONAL;
+	if (pkt->protocol != PROTOCOL_ICMP)
+		return false;
+	return pkt->icmp_type == ICMPV4_UNREACHABLE || pkt->icmp_type == ICMPV4_QUENCH ||
+	       pkt->icmp_type == ICMPV4_REDIRECT || pkt->icmp_type == ICMPV4_TIME_EXCEEDED ||
+	       pkt->icmp_type == ICMPV4_PARAMETER;
+}
+
+/* Cuts the packet down to the quotation and makes room for headers before it. */
+static __always_inline void *quote(struct __sk_buff *skb, __u32 headers)
+{
+	if (bpf_skb_change_tail(skb, ETH_HLEN + ICMP_QUOTE, 0) ||
+	    bpf_skb_adjust_room(skb, headers, BPF_ADJ_ROOM_MAC, 0))
+		return NULL;
+	return linear(skb, ETH_HLEN + headers + ICMP_QUOTE);
+}
+
+static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpoint_if *ep, __u32 mtu)
+{
+	struct icmp_error *icmp;
+	struct ethhdr *eth = quote(skb, sizeof(struct iphdr) + sizeof(*icmp));
+	struct iphdr *ip;
+
+	if (!eth)
+		return -DROP_TOO_BIG;
+	write_macs(eth, ep->host_mac, ep->mac);
+	ip = (void *)eth + ETH_HLEN;
+	icmp = (void *)ip + sizeof(*ip);
+	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
+	*(__u8 *)ip = IPV4_VERSION_IHL;
+	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(*icmp) + ICMP_QUOTE);
+	ip->ttl = TUNNEL_TTL;
+	ip->protocol = PROTOCOL_ICMP;
+	ip->saddr = mapped_ipv4(&ep->gateway4);
+	ip->daddr = mapped_ipv4(&ep->addr4);
+	ip->check = fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+	icmp->type = ICMPV4_UNREACHABLE;
+	icmp->code = ICMPV4_FRAG_NEEDED;
+	icmp->mtu = bpf_htonl(mtu);
+	icmp->checksum = fold(bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, 0));
+	return send_back(skb);
+}
+
+static __always_inline int packet_too_big(struct __sk_buff *skb, const struct endpoint_if *ep,
+					  __u32 mtu)
+{
+	__be32 pseudo[2] = { bpf_htonl(sizeof(struct icmp_error) + ICMP_QUOTE),
+			     bpf_htonl(PROTOCOL_ICMPV6) };
+	struct icmp_error *icmp;
+	struct ethhdr *eth = quote(skb, sizeof(struct ipv6hdr) + sizeof(*icmp));
+	struct ipv6hdr *ip;
+	__s64 sum;
+
+	if (!eth)
+		return -DROP_TOO_BIG;
+	write_macs(eth, ep->host_mac, ep->mac);
+	ip = (void *)eth + ETH_HLEN;
+	icmp = (void *)ip + sizeof(*ip);
+	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
+	ip->version = 6;
+	ip->payload_len = bpf_htons(sizeof(*icmp) + ICMP_QUOTE);
+	ip->nexthdr = PROTOCOL_ICMPV6;
+	ip->hop_limit = TUNNEL_TTL;
+	__builtin_memcpy(&ip->saddr, &ep->gateway6, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &ep->addr6, sizeof(ip->daddr));
+	icmp->type = ICMPV6_TOO_BIG;
+	icmp->mtu = bpf_htonl(mtu);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 2 * sizeof(struct addr), 0);
+	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, sum);
+	icmp->checksum = fold(sum);
+	return send_back(skb);
+}
+
+/* Answers instead of sending. The packet counts as dropped all the same. */
+static __always_inline int answer_too_big(struct __sk_buff *skb, struct packet *pkt,
+					  const struct endpoint_if *ep, __u32 mtu)
+{
+	if (pkt->fragment == FRAGMENT_LATER || is_icmp_error(pkt))
+		return -DROP_TOO_BIG;
+	pkt->reason = DROP_TOO_BIG;
+	if (pkt->family == AF_INET)
+		return frag_needed(skb, ep, mtu);
+	return packet_too_big(skb, ep, mtu);
+}
+
+#endif

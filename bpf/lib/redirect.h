@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* The last step of a packet: into a pod, to another node, or to the host's stack. */
+#ifndef CILIATE_REDIRECT_H
+#define CILIATE_REDIRECT_H
+
+#include "config.h"
+#include "encap.h"
+#include "endpoint.h"
+#include "fragment.h"
+#include "icmp.h"
+#include "identity.h"
+#include "ipcache.h"
+#include "parse.h"
+
+enum hops {
+	LAST_HOP = 1, /* the stack is to say that it was exceeded */
+};
+
+/* Hands the packet to the host's stack, which hands it to to_pod, to_overlay or a card. */
+static __always_inline int to_stack(struct __sk_buff *skb, const struct packet *pkt)
+{
+	mark_identity(skb, pkt->identity);
+	return TC_ACT_OK;
+}
+
+/* Into the pod, past the host's stack: the place where ingress is judged for every packet that takes this way. */
+static __always_inline int deliver(struct __sk_buff *skb, struct packet *pkt,
+				   const struct endpoint *ep)
+{
+	int verdict = route_hop(skb, pkt, ep->host_mac, ep->mac);
+
+	if (verdict)
+		return verdict;
+	skb->mark = 0;
+	pkt->to_pod = true;
+	return bpf_redirect_peer(ep->ifindex, 0);
+}
+
+/* Through the tunnel device, where to_overlay knows by the mark that the key is set. */
+static __always_inline int route_tunnel(struct __sk_buff *skb, const struct packet *pkt,
+					const struct endpoint_if *ep, const struct node_config *here,
+					const struct ipcache_entry *to)
+{
+	int verdict;
+
+	if (!here->tunnel_ifindex)
+		return -DROP_NO_TUNNEL_ENDPOINT;
+	verdict = set_tunnel_key(skb, here, &to->node, pkt->identity);
+	if (verdict)
+		return verdict;
+	verdict = route_hop(skb, pkt, ep->mac, ep->host_mac);
+	if (verdict)
+		return verdict;
+	skb->mark = MARK_KEYED;
+	return bpf_redirect(here->tunnel_ifindex, 0);
+}
+
+/* By the host's routes, past its stack. What they do not settle goes to the stack. */
+static __always_inline int route_native(struct __sk_buff *skb, const struct packet *pkt,
+					const struct endpoint_if *ep)
+{
+	struct bpf_fib_lookup fib = { .family = pkt->family, .ifindex = skb->ifindex };
+	struct bpf_redir_neigh next = {};
+	int verdict;
+
+	if (pkt->family == AF_INET) {
+		fib.ipv4_src = mapped_ipv4(&pkt->saddr);
+		fib.ipv4_dst = mapped_ipv4(&pkt->daddr);
+	} else {
+		__builtin_memcpy(fib.ipv6_src, &pkt->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &pkt->daddr, sizeof(fib.ipv6_dst));
+	}
+	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		break;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		return -DROP_FIB_LOOKUP_FAILED;
+	default:
+		return to_stack(skb, pkt);
+	}
+	verdict = route_hop(skb, pkt, ep->mac, ep->host_mac);
+	if (verdict)
+		return verdict;
+	next.nh_family = fib.family;
+	__builtin_memcpy(next.ipv6_nh, fib.ipv6_dst, sizeof(next.ipv6_nh));
+	skb->mark = 0;
+	return bpf_redirect_neigh(fib.ifindex, &next, sizeof(next), 0);
+}
+
+/* To a pod of another node. */
+static __always_inline int route_remote(struct __sk_buff *skb, struct packet *pkt,
+					const struct endpoint_if *ep, const struct ipcache_entry *to)
+{
+	const struct node_config *here = node_config();
+
+	if (!here)
+		return -DROP_NO_TUNNEL_ENDPOINT;
+	if (native && to->identity == IDENTITY_UNKNOWN)
+		return -DROP_UNKNOWN_POD;
+	if (stack_forwarding || pkt->ttl <= LAST_HOP)
+		return to_stack(skb, pkt);
+	if (here->mtu && segment_bytes(skb, pkt) > here->mtu) {
+		if (pkt->dont_fragment)
+			return answer_too_big(skb, pkt, ep, here->mtu);
+		/* Through the tunnel it is the outer packet that the kernel cuts. */
+		if (native)
+			return to_stack(skb, pkt);
+	}
+	if (native)
+		return route_native(skb, pkt, ep);
+	return route_tunnel(skb, pkt, ep, here, to);
+}
+
+#endif

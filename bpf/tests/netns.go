@@ -1,0 +1,82 @@
+//go:build root
+
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package tests
+
+import (
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// namespace is a network namespace that lives as long as its test.
+type namespace struct {
+	handle netns.NsHandle
+	// link configures it.
+	link *netlink.Handle
+}
+
+// newNamespace makes an empty namespace with its loopback up.
+func newNamespace(t testing.TB) *namespace {
+	t.Helper()
+	n := &namespace{}
+	apart(t, func() error {
+		handle, err := netns.New()
+		if err != nil {
+			return err
+		}
+		n.handle = handle
+		// Tests lie about addresses on purpose, and pods' routes lead back through the device they came from.
+		for file, value := range map[string]string{
+			"ipv4/ip_forward": "1", "ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0",
+			"ipv6/conf/all/forwarding": "1", "ipv6/conf/default/accept_dad": "0", "ipv6/conf/default/accept_ra": "0",
+		} {
+			if err := os.WriteFile("/proc/sys/net/"+file, []byte(value), 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var err error
+	if n.link, err = netlink.NewHandleAt(n.handle); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.link.Close(); n.handle.Close() })
+	lo, err := n.link.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.link.LinkSetUp(lo); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// do runs f inside the namespace.
+func (n *namespace) do(t testing.TB, f func() error) {
+	t.Helper()
+	apart(t, func() error {
+		if err := netns.Set(n.handle); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// apart runs f on a thread that is thrown away afterwards, whatever f made of it.
+func apart(t testing.TB, f func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- f()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build root
+
+// Needs root: it loads programs.
+package loader
+
+import (
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// What the kernel's verifier grants a program is a million instructions walked and 512 bytes of stack. A program that
+// comes near would be refused by a kernel that walks a little differently.
+const (
+	mostVerified   = 250_000
+	mostStackBytes = 448
+)
+
+func TestEveryProgramLoadsWithRoomToSpare(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"tunnel":                     {TunnelPort: 8472},
+		"native routing":             {TunnelPort: 8472, Native: true},
+		"tunnel beside kube-proxy":   {TunnelPort: 8472, StackForwarding: true},
+		"native beside kube-proxy":   {TunnelPort: 8472, Native: true, StackForwarding: true},
+		"tunnel on another UDP port": {TunnelPort: 4789},
+	} {
+		t.Run(name, func(t *testing.T) {
+			specs, err := objects(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range specs {
+				for program, p := range loadAlone(t, spec) {
+					checkCost(t, program, p)
+				}
+			}
+		})
+	}
+}
+
+// loadAlone loads an object with maps of its own, keeping the verifier's figures.
+func loadAlone(t *testing.T, spec *ebpf.CollectionSpec) map[string]*ebpf.Program {
+	t.Helper()
+	for _, m := range spec.Maps {
+		m.Pinning = ebpf.PinNone
+	}
+	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
+	})
+	var refused *ebpf.VerifierError
+	if errors.As(err, &refused) {
+		t.Fatalf("the verifier refuses %v: %+v", slices.Sorted(maps.Keys(spec.Programs)), refused)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(collection.Close)
+	return collection.Programs
+}
+
+// checkCost logs in the form that hack/kernels collects.
+func checkCost(t *testing.T, name string, p *ebpf.Program) {
+	t.Helper()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified, _ := info.VerifiedInstructions()
+	jited, _ := info.JitedSize()
+	stack := stackBytes(t, p.VerifierLog)
+	t.Logf("program %s: verified %d instructions, stack %d bytes, machine code %d bytes", name, verified, stack, jited)
+	if verified > mostVerified || stack > mostStackBytes {
+		t.Errorf("%s costs the verifier %d instructions and %d bytes of stack, want at most %d and %d",
+			name, verified, stack, mostVerified, mostStackBytes)
+	}
+}
+
+// stackBytes reads "stack depth 120+32": a program's own and those of its subprograms, whose sum is never less than what
+// is used at once.
+func stackBytes(t *testing.T, log string) int {
+	t.Helper()
+	found := regexp.MustCompile(`stack depth ([0-9+]+)`).FindStringSubmatch(log)
+	if found == nil {
+		t.Fatalf("the verifier's log has no stack depth:\n%s", log)
+	}
+	sum := 0
+	for _, depth := range strings.Split(found[1], "+") {
+		n, err := strconv.Atoi(depth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	return sum
+}
