@@ -53,16 +53,16 @@ test-unit: ## Go tests: no root, no network, no cluster, seconds
 
 .PHONY: test-bpf
 test-bpf: ## programs by BPF_PROG_TEST_RUN, devices and maps in network namespaces (root)
-	$(GOTEST) -tags root -timeout 10m ./bpf/... ./internal/datapath/...
+	$(GOTEST) -tags root -count 1 -timeout 10m ./bpf/... ./internal/datapath/...
 
 .PHONY: test-kernels
 test-kernels: ## the same on Debian's newest 6.1 and 6.12 kernels in QEMU (root)
-	hack/kernels/test.sh
+	hack/kernels/run.sh $(V)
 
 .PHONY: test-integration
 test-integration: ## controllers, manifests, roles and admission on a real API server (envtest)
 	hack/tools/build.sh kube-apiserver etcd kubectl
-	KUBEBUILDER_ASSETS=$(BIN) $(GOTEST) -tags integration -timeout 15m ./test/integration/...
+	KUBEBUILDER_ASSETS=$(BIN) $(GOTEST) -tags integration -count 1 -timeout 15m ./test/integration/...
 
 .PHONY: e2e
 e2e: ## invariants and the walkthrough on the real cluster of hack/cluster (root; make demo brings it up)
