@@ -15,7 +15,7 @@ verify() { hack/verify.sh; }
 unit() { make test-unit "GOTEST=go test -v"; }
 bpf() { make test-bpf "GOTEST=go test -v"; }
 integration() { make test-integration "GOTEST=go test -v"; }
-kernels() { make test-kernels; }
+kernels() { make test-kernels V=-v; }
 e2e() {
 	hack/demo/demo.sh && make e2e
 	local result=$?
