@@ -91,5 +91,6 @@ func uninstall(ctx context.Context, c config.Agent) error {
 	if err := datapath.Undo(ctx); err != nil {
 		return fmt.Errorf("remove the datapath: %w", err)
 	}
-	return errors.Join(os.RemoveAll(filepath.Join(c.RunDir, "deletes")), os.Remove(filepath.Join(c.CNIBinDir, "cilium-cni")))
+	// All as "rm -f": whoever removes Ciliate may have to try twice.
+	return errors.Join(os.RemoveAll(filepath.Join(c.RunDir, "deletes")), os.RemoveAll(filepath.Join(c.CNIBinDir, "cilium-cni")))
 }
