@@ -120,10 +120,12 @@ reach() {
 	want ' 0% packet loss' "a full-size packet that must not be fragmented (MTU $mtu)"
 	in_pod "$from" sh -c "echo hostname | nc -u -w 2 $addr 8081"
 	want '.' "UDP answers"
-	in_pod "$from" sh -c "(printf 'echo '; head -c 4000 /dev/zero | tr '\\0' x) | nc -u -w 2 $addr 8081 | wc -c"
-	want '^4[0-9]{3}$' "4 KB of UDP, in fragments both ways"
+	in_pod "$from" sh -c "text=\$(head -c 4000 /dev/zero | tr '\\0' x); echo \"echo \$text\" | nc -u -w 2 $addr 8081 | wc -c"
+	want '^20[0-9]{2}$' "4 KB of UDP in fragments, and the 2 KB that agnhost reads of them back in fragments"
+	in_pod "$from" ping -c 1 -W 2 -s 4000 "$addr"
+	want ' 0% packet loss' "4 KB of ICMP, in fragments both ways"
 	in_pod "$from" sh -c "head -c 1000000 /dev/zero | curl -sS --max-time 10 -o /dev/null -w '%{size_upload} bytes sent, status %{http_code}' -F file=@- $(url "$addr" 8080)/upload"
-	want 'status 200' "a body of 1 MB"
+	want 'status 201' "a body of 1 MB"
 }
 
 world_sees_node() { # FROM FAMILY WORLD
