@@ -12,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // namespace is a network namespace that lives as long as its test.
@@ -43,7 +44,7 @@ func newNamespace(t testing.TB) *namespace {
 		return nil
 	})
 	var err error
-	if n.link, err = netlink.NewHandleAt(n.handle); err != nil {
+	if n.link, err = netlink.NewHandleAt(n.handle, unix.NETLINK_ROUTE); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { n.link.Close(); n.handle.Close() })
