@@ -47,6 +47,7 @@ func TestInstall(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { testRoles(t, c) })
 	t.Run("samples", func(t *testing.T) { testSamples(t, c) })
 	t.Run("preflight", func(t *testing.T) { testPreflight(t, c) })
+	t.Run("undeploy", func(t *testing.T) { testUndeploy(t, c) })
 }
 
 type writeCase struct {
