@@ -149,4 +149,8 @@ const (
 	EventPoolExhausted = "PoolExhausted"
 	// EventUntrusted: the operator found an endpoint that claims what is not its own.
 	EventUntrusted = "Untrusted"
+	// EventIdentityRefused: the API server refuses an identity with the labels of a pod; the message says why.
+	EventIdentityRefused = "IdentityRefused"
+	// EventReleased: the operator released an endpoint whose node can no longer do it.
+	EventReleased = "Released"
 )

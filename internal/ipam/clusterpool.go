@@ -58,16 +58,26 @@ func (p *ClusterPool) Of(owner string) []netip.Prefix { return p.ranges[owner] }
 
 // Adopt records that a node has a range already, inside of the CIDRs or not. It refuses one that overlaps another's.
 func (p *ClusterPool) Adopt(owner string, have netip.Prefix) error {
+	if p.holders[have] == owner {
+		return nil
+	}
 	for taken, holder := range p.holders {
-		if taken == have && holder == owner {
-			return nil
-		}
 		if taken.Overlaps(have) {
 			return fmt.Errorf("range %s of %s overlaps range %s of %s", have, owner, taken, holder)
 		}
 	}
 	p.hold(owner, have)
 	return nil
+}
+
+// Infer records that a node must have had the range around an address, unless some node has that already or the address
+// is outside the CIDRs.
+func (p *ClusterPool) Infer(owner string, addr netip.Addr) {
+	for _, cidr := range p.cidrs {
+		if r := netip.PrefixFrom(addr, p.maskSize).Masked(); cidr.Contains(addr) && !p.taken(r) {
+			p.hold(owner, r)
+		}
+	}
 }
 
 func (p *ClusterPool) hold(owner string, have netip.Prefix) {

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 )
 
 // Family is the family of an address.
@@ -62,13 +63,13 @@ func Router(p netip.Prefix) netip.Addr {
 	return addrAt(p, first)
 }
 
-// Overlaps finds the first two prefixes of the list that share an address.
+// Overlaps finds two prefixes of the list that share an address. Prefixes nest or are apart, so that in their order an
+// overlap always shows between neighbours.
 func Overlaps(list []netip.Prefix) (a, b netip.Prefix, found bool) {
-	for i, a := range list {
-		for _, b := range list[i+1:] {
-			if a.Overlaps(b) {
-				return a, b, true
-			}
+	sorted := slices.SortedFunc(slices.Values(list), netip.Prefix.Compare)
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i-1].Overlaps(sorted[i]) {
+			return sorted[i-1], sorted[i], true
 		}
 	}
 	return netip.Prefix{}, netip.Prefix{}, false

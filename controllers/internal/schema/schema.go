@@ -17,6 +17,9 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 )
 
+// ErrUnfit: a CRD is there but not one to work on. An API server that does not answer is another error.
+var ErrUnfit = errors.New("unfit CRD")
+
 // Check tells whether every CRD that we use is there, ours, and as new as this binary. The error is for a person.
 func Check(ctx context.Context, live client.Reader) error {
 	var errs []error
@@ -36,16 +39,16 @@ func checkCRD(ctx context.Context, live client.Reader, name string) error {
 	}
 	value, ours := crd.Labels[v1alpha1.SchemaLabel]
 	if !ours {
-		return fmt.Errorf("the CRD %s has no label %s, so it is not Ciliate's: is Cilium installed in this cluster?",
-			name, v1alpha1.SchemaLabel)
+		return fmt.Errorf("%w: %s has no label %s, so it is not Ciliate's: is Cilium installed in this cluster?",
+			ErrUnfit, name, v1alpha1.SchemaLabel)
 	}
 	revision, err := strconv.Atoi(value)
 	if err != nil {
-		return fmt.Errorf("the CRD %s: label %s: %w", name, v1alpha1.SchemaLabel, err)
+		return fmt.Errorf("%w: %s: label %s: %w", ErrUnfit, name, v1alpha1.SchemaLabel, err)
 	}
 	if revision < v1alpha1.SchemaVersion {
-		return fmt.Errorf("the CRD %s has schema revision %d, this binary needs %d: apply config/crd first",
-			name, revision, v1alpha1.SchemaVersion)
+		return fmt.Errorf("%w: %s has schema revision %d, this binary needs %d: apply config/crd first",
+			ErrUnfit, name, revision, v1alpha1.SchemaVersion)
 	}
 	return nil
 }

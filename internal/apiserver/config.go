@@ -14,8 +14,18 @@ import (
 )
 
 // Config is how to reach the API server: from inside a pod with its service account, or by the kubeconfig that the
-// variable KUBECONFIG names. env looks up environment variables.
+// variable KUBECONFIG names. env looks up environment variables. The API server itself says when it is too much; a limit
+// here would only delay the pods that wait.
 func Config(env func(string) string) (*rest.Config, error) {
+	cfg, err := find(env)
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS = -1
+	return cfg, nil
+}
+
+func find(env func(string) string) (*rest.Config, error) {
 	if path := env("KUBECONFIG"); path != "" {
 		cfg, err := clientcmd.BuildConfigFromFlags("", path)
 		if err != nil {
