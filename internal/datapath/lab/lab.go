@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -66,8 +67,8 @@ func current(t testing.TB) *Netns {
 	return &Netns{ns: ns}
 }
 
-// Path is how the namespace can be opened by this process, until Close or the test's end.
-func (n *Netns) Path() string { return fmt.Sprintf("/proc/self/fd/%d", int(n.ns)) }
+// Path is how the namespace can be opened, by children too, until Close or the test's end.
+func (n *Netns) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(n.ns)) }
 
 // FD is the open namespace.
 func (n *Netns) FD() int { return int(n.ns) }
@@ -127,6 +128,19 @@ func (n *Netns) Script(t testing.TB, lines ...string) {
 	for _, line := range lines {
 		n.Run(t, strings.Fields(line)...)
 	}
+}
+
+// Settle waits until no IPv6 address of the namespace is tentative any more: the kernel asks for neighbours with none
+// such, and loses what is to be forwarded meanwhile.
+func (n *Netns) Settle(t testing.TB) {
+	t.Helper()
+	const patience, pause = 10 * time.Second, 20 * time.Millisecond
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
+		if n.Run(t, "ip", "-6", "addr", "show", "tentative") == "" {
+			return
+		}
+	}
+	t.Fatalf("IPv6 addresses are tentative after %s", patience)
 }
 
 // BPFFS mounts a bpf file system that only this test sees.

@@ -322,7 +322,7 @@ func TestChanges(t *testing.T) {
 			node, _ := open(t)
 			node.Script(t, "ip link add eth0 type veth peer name wire", "ip link set eth0 up", "ip link set wire up",
 				"ip addr add 198.51.100.1/24 dev eth0", "ip route add 10.0.2.0/24 dev eth0 proto 201")
-			settle(t, node)
+			node.Settle(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			changes, err := link.Changes(ctx, time.After)
@@ -340,18 +340,6 @@ func TestChanges(t *testing.T) {
 			}
 		})
 	}
-}
-
-// settle waits until the card's own IPv6 address is no longer tentative, which would be a change.
-func settle(t *testing.T, node *lab.Netns) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		out := node.Run(t, "ip", "addr")
-		if strings.Count(out, "fe80::") == 2 && !strings.Contains(out, "tentative") {
-			return
-		}
-	}
-	t.Fatal("the card's IPv6 address is tentative after 10 s")
 }
 
 func pair(sandbox *lab.Netns) link.Pair {

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build root
+
+package kernel_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/lab"
+)
+
+// modes are the ways in which a cluster can forward.
+func modes() map[string]datapath.Config {
+	return map[string]datapath.Config{
+		"tunnel":                    {TunnelPort: 8472},
+		"native":                    {Native: true, TunnelPort: 8472},
+		"tunnel, through the stack": {TunnelPort: 8472, StackForwarding: true},
+		"native, through the stack": {Native: true, TunnelPort: 8472, StackForwarding: true},
+	}
+}
+
+// TestTraffic sends real packets over every path, in both families.
+func TestTraffic(t *testing.T) {
+	for name, cfg := range modes() {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, cfg)
+			for _, path := range c.paths() {
+				for family, to := range path.to {
+					c.wantPing(t, path, to, 56)
+					c.wantConnect(t, path, to, family)
+				}
+			}
+		})
+	}
+}
+
+// path is a way of a packet.
+type path struct {
+	name     string
+	from, at *lab.Netns
+	to       []netip.Addr
+	// source is the address that the receiver sees; nil if it does not matter.
+	source []netip.Addr
+}
+
+func (c *cluster) paths() []path {
+	one, two := c.nodes[0], c.nodes[1]
+	pod := one.pods[0]
+	world := addrs(world4, world6)
+	return []path{
+		{name: "pod to itself", from: pod.netns, at: pod.netns, to: pod.Addrs},
+		{name: "pod to pod on its node", from: pod.netns, at: one.pods[1].netns, to: one.pods[1].Addrs, source: pod.Addrs},
+		{name: "pod to pod on another node", from: pod.netns, at: two.pods[0].netns, to: two.pods[0].Addrs, source: pod.Addrs},
+		{name: "node to its pod", from: one.netns, at: pod.netns, to: pod.Addrs, source: one.want.Routers},
+		{name: "node to pod on another node", from: one.netns, at: two.pods[0].netns, to: two.pods[0].Addrs},
+		{name: "pod to its router", from: pod.netns, at: one.netns, to: one.want.Routers, source: pod.Addrs},
+		{name: "pod to its node", from: pod.netns, at: one.netns, to: one.want.Addrs, source: pod.Addrs},
+		{name: "pod to another node", from: pod.netns, at: two.netns, to: two.want.Addrs},
+		{name: "pod to the world", from: pod.netns, at: c.world, to: world, source: one.want.Addrs},
+		{name: "node to the world", from: one.netns, at: c.world, to: world, source: one.want.Addrs},
+	}
+}
+
+// TestMTU sends the largest packet that pods are told they may send, which may not be fragmented.
+func TestMTU(t *testing.T) {
+	for name, cfg := range modes() {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, cfg)
+			mtu := c.nodes[0].ensureNode(t).MTU
+			want := 1450
+			if cfg.Native {
+				want = 1500
+			}
+			if mtu != want {
+				t.Errorf("MTU = %d, want %d", mtu, want)
+			}
+			for _, path := range c.paths() {
+				for _, to := range path.to {
+					headers := 20 + 8
+					if to.Is6() {
+						headers = 40 + 8
+					}
+					c.wantPing(t, path, to, mtu-headers)
+				}
+			}
+		})
+	}
+}
+
+func (c *cluster) wantPing(t *testing.T, p path, to netip.Addr, size int) {
+	t.Helper()
+	out, err := p.from.Try(t, "ping", "-M", "do", "-n", "-c2", "-i0.01", "-W2", "-s", fmt.Sprint(size), to.String())
+	if err != nil {
+		t.Errorf("%s: ping %s with %d bytes: %v\n%s%s", p.name, to, size, err, out, c.drops(t))
+	}
+}
+
+// wantConnect opens a connection, sends a body in both directions and looks at the source address.
+func (c *cluster) wantConnect(t *testing.T, p path, to netip.Addr, family int) {
+	t.Helper()
+	source, err := c.connect(t, p, to)
+	if err != nil {
+		t.Errorf("%s: connect to %s: %v\n%s", p.name, to, err, c.drops(t))
+		return
+	}
+	if p.source != nil && source != p.source[family] {
+		t.Errorf("%s: %s saw %s as source, want %s", p.name, to, source, p.source[family])
+	}
+}
+
+const patience = 5 * time.Second
+
+func (c *cluster) connect(t *testing.T, p path, to netip.Addr) (source netip.Addr, err error) {
+	t.Helper()
+	var listener net.Listener
+	p.at.Do(t, func() { listener, err = net.Listen("tcp", netip.AddrPortFrom(to, 0).String()) })
+	if err != nil {
+		return source, err
+	}
+	defer listener.Close()
+	sources := make(chan netip.Addr, 1)
+	go echo(listener, sources)
+	var conn net.Conn
+	p.from.Do(t, func() { conn, err = net.DialTimeout("tcp", listener.Addr().String(), patience) })
+	if err != nil {
+		return source, err
+	}
+	defer conn.Close()
+	if err := exchange(conn); err != nil {
+		return source, err
+	}
+	return <-sources, nil
+}
+
+// echo sends one connection's bytes back.
+func echo(listener net.Listener, sources chan<- netip.Addr) {
+	defer close(sources)
+	conn, err := listener.Accept()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	sources <- conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	_, _ = io.Copy(conn, conn)
+}
+
+// exchange sends a body that needs many packets and wants it back.
+func exchange(conn net.Conn) error {
+	const size = 100_000
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(make([]byte, size))
+		sent <- err
+	}()
+	if _, err := io.CopyN(io.Discard, conn, size); err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	return <-sent
+}
