@@ -32,7 +32,7 @@ type Config struct {
 // Node is this node and what it needs to know of the others.
 type Node struct {
 	// Addrs are the node's own addresses as the cluster knows them, the first of each family being the one that peers
-	// and masqueraded packets use.
+	// and masqueraded packets use, the first of all the one between which tunnels run.
 	Addrs []netip.Addr
 	// PodCIDRs are the ranges of this node's pods.
 	PodCIDRs []netip.Prefix

@@ -8,6 +8,8 @@ package kernel_test
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +24,28 @@ const (
 	world6 = "2001:db8::fe"
 )
 
+// mode is a way in which a cluster can forward.
+type mode struct {
+	cfg datapath.Config
+	// over6 makes IPv6 the first family of the nodes.
+	over6 bool
+	// mtu is what pods get, on cards of 1500.
+	mtu int
+}
+
+func modes() map[string]mode {
+	tunnel, native := datapath.Config{TunnelPort: 8472}, datapath.Config{TunnelPort: 8472, Native: true}
+	tunnelByStack, nativeByStack := tunnel, native
+	tunnelByStack.StackForwarding, nativeByStack.StackForwarding = true, true
+	return map[string]mode{
+		"tunnel":                    {cfg: tunnel, mtu: 1450},
+		"tunnel over IPv6":          {cfg: tunnel, mtu: 1430, over6: true},
+		"tunnel, through the stack": {cfg: tunnelByStack, mtu: 1450},
+		"native":                    {cfg: native, mtu: 1500},
+		"native, through the stack": {cfg: nativeByStack, mtu: 1500},
+	}
+}
+
 // cluster is two nodes on one wire, and the world at its end.
 type cluster struct {
 	world *lab.Netns
@@ -31,6 +55,7 @@ type cluster struct {
 // clusterNode is a node with two pods.
 type clusterNode struct {
 	*kernel.Datapath
+	bpffs string
 	netns *lab.Netns
 	want  datapath.Node
 	pods  [2]*pod
@@ -44,14 +69,14 @@ type pod struct {
 }
 
 // newCluster makes everything and tells both nodes of all.
-func newCluster(t *testing.T, cfg datapath.Config) *cluster {
+func newCluster(t *testing.T, m mode) *cluster {
 	t.Helper()
 	c := &cluster{world: lab.Enter(t)}
 	c.world.Script(t,
 		"ip link add br0 type bridge", "ip link set br0 up",
 		"ip addr add "+world4+"/24 dev br0", "ip addr add "+world6+"/64 dev br0 nodad")
 	for i := range c.nodes {
-		c.nodes[i] = c.newNode(t, i+1, cfg)
+		c.nodes[i] = c.newNode(t, i+1, m)
 	}
 	for i, n := range c.nodes {
 		other := c.nodes[1-i].want
@@ -71,7 +96,7 @@ func newCluster(t *testing.T, cfg datapath.Config) *cluster {
 }
 
 // newNode makes a node with a card on the wire.
-func (c *cluster) newNode(t *testing.T, number int, cfg datapath.Config) *clusterNode {
+func (c *cluster) newNode(t *testing.T, number int, m mode) *clusterNode {
 	t.Helper()
 	n := &clusterNode{netns: lab.New(t)}
 	port := fmt.Sprint("port", number)
@@ -91,7 +116,11 @@ func (c *cluster) newNode(t *testing.T, number int, cfg datapath.Config) *cluste
 		ClusterCIDRs: prefixes("10.0.0.0/16", "fd00::/16"),
 		Masquerade:   true,
 	}
-	n.netns.Do(t, func() { n.Datapath = open(t, cfg) })
+	if m.over6 {
+		slices.Reverse(n.want.Addrs)
+	}
+	n.bpffs = filepath.Join(lab.BPFFS(t), "cilium")
+	n.netns.Do(t, func() { n.Datapath = openAt(t, m.cfg, n.bpffs) })
 	return n
 }
 

@@ -79,7 +79,13 @@ func newNode(t testing.TB, addr4, addr6 string) testNode {
 // open opens a datapath in the calling thread's network namespace, with pins of its own.
 func open(t testing.TB, cfg datapath.Config) *kernel.Datapath {
 	t.Helper()
-	cfg.BPFFS = filepath.Join(lab.BPFFS(t), "cilium")
+	return openAt(t, cfg, filepath.Join(lab.BPFFS(t), "cilium"))
+}
+
+// openAt is open over pins that may be there already.
+func openAt(t testing.TB, cfg datapath.Config, bpffs string) *kernel.Datapath {
+	t.Helper()
+	cfg.BPFFS = bpffs
 	d, err := kernel.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

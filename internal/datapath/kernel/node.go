@@ -77,19 +77,20 @@ func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device)
 	return nil
 }
 
-// overhead is what the way to another node takes from each packet. The tunnel runs over IPv4 where both ends have it.
+// overhead is what the way to another node takes from each packet. The tunnel runs over the family of a node's first
+// address; IPv6 takes more, so one such node is enough.
 func (d *Datapath) overhead(want datapath.Node) int {
 	if d.cfg.Native {
 		return 0
 	}
-	over4 := slices.ContainsFunc(want.Addrs, netip.Addr.Is4)
+	nodes := [][]netip.Addr{want.Addrs}
 	for _, peer := range want.Peers {
-		over4 = over4 && slices.ContainsFunc(peer.Addrs, netip.Addr.Is4)
+		nodes = append(nodes, peer.Addrs)
 	}
-	if over4 {
-		return tunnelOverhead4
+	if slices.ContainsFunc(nodes, func(addrs []netip.Addr) bool { return len(addrs) > 0 && addrs[0].Is6() }) {
+		return tunnelOverhead6
 	}
-	return tunnelOverhead6
+	return tunnelOverhead4
 }
 
 // ensureTunnel returns the tunnel device's number, 0 in native routing. The device is raised when its programs and what

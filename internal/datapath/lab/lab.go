@@ -100,6 +100,20 @@ func (n *Netns) Do(t testing.TB, deed func()) {
 	deed()
 }
 
+// OnThread runs the deed in the namespace, on a thread that ends with it: for goroutines beside the test's own.
+func (n *Netns) OnThread(deed func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		if err := netns.Set(n.ns); err != nil {
+			done <- fmt.Errorf("enter network namespace: %w", err)
+			return
+		}
+		done <- deed()
+	}()
+	return <-done
+}
+
 // Run runs a command in the namespace and returns what it printed.
 func (n *Netns) Run(t testing.TB, command ...string) string {
 	t.Helper()
