@@ -45,7 +45,7 @@ func (c *client) reload() (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read the kubeconfig that the agent writes: %w", err)
 	}
-	if bytes.Equal(file, c.file) {
+	if c.http != nil && bytes.Equal(file, c.file) {
 		return false, nil
 	}
 	access, err := parseKubeconfig(file)

@@ -53,11 +53,11 @@ type spec struct {
 }
 
 type status struct {
-	PodUID      string      `json:"podUID,omitempty"`
-	ContainerID string      `json:"containerID,omitempty"`
-	Addresses   []address   `json:"addresses,omitempty"`
-	Interface   *device     `json:"interface,omitempty"`
-	Conditions  []condition `json:"conditions,omitempty"`
+	PodUID      string         `json:"podUID,omitempty"`
+	ContainerID string         `json:"containerID,omitempty"`
+	Addresses   []address      `json:"addresses,omitempty"`
+	Interface   *interfacePair `json:"interface,omitempty"`
+	Conditions  []condition    `json:"conditions,omitempty"`
 }
 
 type address struct {
@@ -66,7 +66,7 @@ type address struct {
 	Gateway string `json:"gateway"`
 }
 
-type device struct {
+type interfacePair struct {
 	HostName  string `json:"hostName"`
 	HostIndex int    `json:"hostIndex"`
 	MAC       string `json:"mac"`

@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -28,6 +27,7 @@ func (c *client) retry(ctx context.Context, try func() error) error {
 type pause struct {
 	client *client
 	next   time.Duration
+	cause  error // of the last attempt that the context's end did not cut short
 }
 
 func (c *client) newPause() *pause {
@@ -37,11 +37,14 @@ func (c *client) newPause() *pause {
 func (p *pause) reset() { p.next = p.client.timing.backoff }
 
 // wait lets a pause go by, or none if the kubeconfig has changed since cause happened: a new token, or a new address, is
-// worth trying at once. It returns cause when the context ends first.
+// worth trying at once. When the context has ended, it returns what went wrong until then.
 func (p *pause) wait(ctx context.Context, cause error) error {
+	if ctx.Err() == nil || p.cause == nil {
+		p.cause = cause
+	}
 	// A file that cannot be read now is not a reason to stop: the old credential may serve again.
 	if changed, err := p.client.reload(); err == nil && changed {
-		return ended(ctx, cause)
+		return p.ended(ctx)
 	}
 	// Half of it by chance, so that a restarted apiserver does not meet all nodes in the same instant.
 	delay := p.next/2 + time.Duration(p.client.random()*float64(p.next/2))
@@ -56,15 +59,12 @@ func (p *pause) wait(ctx context.Context, cause error) error {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	return ended(ctx, cause)
+	return p.ended(ctx)
 }
 
-func ended(ctx context.Context, cause error) error {
+func (p *pause) ended(ctx context.Context) error {
 	if ctx.Err() == nil {
 		return nil
 	}
-	if errors.Is(cause, ctx.Err()) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", ctx.Err(), cause)
+	return p.cause
 }
