@@ -21,7 +21,7 @@ func with(conditions ...string) string {
 	return fmt.Sprintf(`{"metadata":{"generation":2},"status":{"conditions":[%s]}}`, list)
 }
 
-// is is one condition, seen at generation 2, whose message is "because".
+// is makes one condition, seen at generation 2, whose message is "because".
 func is(kind, status, reason string) string {
 	return fmt.Sprintf(`{"type":%q,"status":%q,"reason":%q,"message":"because","observedGeneration":2}`, kind, status, reason)
 }
