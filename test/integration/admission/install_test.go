@@ -21,13 +21,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// testSamples: the API server takes every sample, unknown fields refused.
+// testSamples: the API server takes every sample, and what undeploy runs on the nodes, unknown fields refused.
 func testSamples(t *testing.T, c *cluster) {
 	samples, err := filepath.Glob(configDir + "samples/*.yaml")
 	if err != nil || len(samples) == 0 {
 		t.Fatalf("no samples: %v", err)
 	}
-	for _, sample := range samples {
+	for _, sample := range append(samples, "../../../hack/undeploy.yaml") {
 		if out, err := c.run(t, c.kubectl, "apply", "--validate=strict", "--dry-run=server", "-f", sample); err != nil {
 			t.Errorf("%s is refused: %s", sample, out)
 		}
