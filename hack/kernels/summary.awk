@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# summary.awk -v series=6.1: reads a guest's report. One line for each failing test with the first thing it said, what
+# summary.awk -v series=6.1: reads a guest's report. One line for each failing test with the last thing it said, what
 # programs cost, and counts. Exit status 1 when anything failed, the end is missing or no test ran.
 
 function fail(what, message) {
@@ -47,7 +47,7 @@ function cost() {
 /^ *--- FAIL: / { fail(package " " $3, said[$3]); next }
 /^panic: |^fatal error: / { last_words = $0 }
 /program [a-z_]+: verified / { cost(); next }
-/^ +[a-z0-9_]+\.go:[0-9]+: / && !(current in said) { said[current] = $0; sub(/^ +/, "", said[current]) }
+/^ +[a-z0-9_]+\.go:[0-9]+: / { said[current] = $0; sub(/^ +/, "", said[current]) }
 
 END {
 	close_package()
