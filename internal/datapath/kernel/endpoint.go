@@ -17,10 +17,14 @@ import (
 // EnsureInterface makes the pod's pair of devices, configured inside, the node's side down. One that says it belongs to
 // this endpoint is adopted as it runs.
 func (d *Datapath) EnsureInterface(ctx context.Context, ep datapath.Endpoint) (datapath.Interface, error) {
-	n, err := d.known(ctx)
+	n, err := d.known()
 	if err != nil {
 		return datapath.Interface{}, err
 	}
+	if err := d.takeTurn(ctx); err != nil {
+		return datapath.Interface{}, err
+	}
+	defer d.endTurn()
 	ifc, err := d.links.EnsurePair(link.Pair{
 		Host: ep.HostIfName, Inside: ep.IfName, Owner: ep.UID, Netns: ep.Netns,
 		MTU: n.mtu, Addrs: ep.Addrs, Gateways: ep.Gateways,
@@ -34,10 +38,14 @@ func (d *Datapath) EnsureInterface(ctx context.Context, ep datapath.Endpoint) (d
 // EnsureEndpoint lets the pod talk. Entries and programs are in place before the device comes up; only the routes follow,
 // because the kernel refuses routes to a device that is down.
 func (d *Datapath) EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc datapath.Interface) error {
-	n, err := d.known(ctx)
+	n, err := d.known()
 	if err != nil {
 		return err
 	}
+	if err := d.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer d.endTurn()
 	if err := d.maps.PutEndpoint(ep, ifc); err != nil {
 		return err
 	}
@@ -129,14 +137,25 @@ func (d *Datapath) DeleteInterface(ctx context.Context, hostIfName string) error
 }
 
 // known is the node as EnsureNode made it.
-func (d *Datapath) known(ctx context.Context) (*node, error) {
+func (d *Datapath) known() (*node, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.node == nil {
 		return nil, datapath.ErrNoNode
 	}
-	return d.node, ctx.Err()
+	return d.node, nil
 }
+
+func (d *Datapath) takeTurn(ctx context.Context) error {
+	select {
+	case d.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for other endpoints: %w", ctx.Err())
+	}
+}
+
+func (d *Datapath) endTurn() { <-d.turns }
 
 func (d *Datapath) remember(ep datapath.Endpoint, ifc datapath.Interface) {
 	d.mu.Lock()

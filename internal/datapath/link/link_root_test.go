@@ -288,7 +288,8 @@ func TestPurgeConntrack(t *testing.T) {
 		"nft add chain inet track output { type filter hook output priority 0 ; }",
 		"nft add rule inet track output ct state new counter",
 		"ip addr add 10.0.1.7/32 dev lo", "ip addr add 10.0.1.8/32 dev lo", "ip addr add fd00:1::7/128 dev lo nodad",
-		"ping -c1 -I 10.0.1.7 127.0.0.1", "ping -c1 -I 10.0.1.8 127.0.0.1", "ping -c1 -I fd00:1::7 ::1")
+		"ping -c2 -i0.1 -I 10.0.1.7 127.0.0.1", "ping -c2 -i0.1 -I 10.0.1.8 127.0.0.1",
+		"ping -c2 -i0.1 -I fd00:1::7 ::1")
 	before := node.Run(t, "conntrack", "-L") + node.Run(t, "conntrack", "-L", "-f", "ipv6")
 	if !strings.Contains(before, "10.0.1.7") || !strings.Contains(before, "fd00:1::7") {
 		t.Fatalf("nothing to purge in\n%s", before)
