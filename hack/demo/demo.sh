@@ -7,8 +7,8 @@
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 HACK=$(dirname "$HERE")
-REPO=$(dirname "$HACK")
-export VERSION=dev
+export VERSION=dev PFX=${PFX:-ciliate-} # as hack/cluster/lib.sh
+# shellcheck source=hack/demo/walk.sh
 . "$HERE/walk.sh"
 
 setup() {
@@ -19,7 +19,7 @@ setup() {
 	BIN=$("$HACK/tools/build.sh" --bin-dir)
 	IMAGES=$(dirname "$BIN")/images
 	export PATH=$BIN:$PATH KUBECTL=$BIN/kubectl
-	KUBECONFIG=$(dirname "$BIN")/cluster/ciliate/kubeconfig
+	KUBECONFIG=$(dirname "$BIN")/cluster/${PFX%-}/kubeconfig
 	export KUBECONFIG
 	timed "images of cilium-agent and cilium-operator" "$HACK/image/build.sh" "$IMAGES" product
 	timed "images into the nodes" "$HACK/cluster/load.sh" "$IMAGES/cilium-agent.tar" "$IMAGES/cilium-operator.tar"

@@ -116,7 +116,7 @@ reach() {
 	in_pod "$from" curl -sS --max-time 5 "$(url "$addr" 8080)/hostname"
 	in_pod "$from" ping -c 2 -W 2 "$addr"
 	want ' 0% packet loss' "ping"
-	in_pod "$from" ping -c 1 -W 2 -M do -s $((mtu - header)) "$addr"
+	in_pod "$from" ping -c 1 -W 2 -M "do" -s $((mtu - header)) "$addr"
 	want ' 0% packet loss' "a full-size packet that must not be fragmented (MTU $mtu)"
 	in_pod "$from" sh -c "echo hostname | nc -u -w 2 $addr 8081"
 	want '.' "UDP answers"
