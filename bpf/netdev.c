@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* The node's cards: from_netdev is their ingress (native routing only), to_netdev their egress. Others may sit on them
- * too, so what we do not judge goes on to the next program.
+/* The node's cards: from_netdev is their ingress (native routing only), to_netdev their egress.
+ * Others may sit on them too, so what we do not judge goes on to the next program.
  */
 #include "lib/config.h"
 #include "lib/endpoint.h"
@@ -58,8 +58,8 @@ int from_netdev(struct __sk_buff *skb)
 	return next(finish(pkt, arrive(skb, pkt), DIRECTION_INGRESS));
 }
 
-/* What a pod sent may have become a packet for a tunnel port on its way through the stack (a Service of kube-proxy). Our
- * mark ends here.
+/* What a pod sent may have become a packet for a tunnel port on its way through the stack (a
+ * Service of kube-proxy). Our mark ends here.
  */
 static __always_inline int leave(struct __sk_buff *skb, struct packet *pkt)
 {

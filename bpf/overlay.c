@@ -29,8 +29,8 @@ static __always_inline int carried_identity(struct packet *pkt, __u32 vni)
 	return TC_ACT_OK;
 }
 
-/* The inner source must belong to the node that sent it: a pod of its ranges, or, for its own packets, an address of its
- * own.
+/* The inner source must belong to the node that sent it: a pod of its ranges, or, for its own
+ * packets, an address of its own.
  */
 static __always_inline int check_tunnel_source(const struct packet *pkt, const struct addr *sender)
 {
@@ -41,7 +41,8 @@ static __always_inline int check_tunnel_source(const struct packet *pkt, const s
 	    (from_node ? identity_is_node(from->identity) : identity_is_pod(from->identity)))
 		return TC_ACT_OK;
 	from = ipcache_lookup(sender);
-	return from && identity_is_node(from->identity) ? -DROP_TUNNEL_SOURCE : -DROP_UNKNOWN_SENDER;
+	return from && identity_is_node(from->identity) ? -DROP_TUNNEL_SOURCE
+							: -DROP_UNKNOWN_SENDER;
 }
 
 static __always_inline bool is_own_address(const struct addr *a)
@@ -105,8 +106,11 @@ int from_overlay(struct __sk_buff *skb)
 	return finish(pkt, arrive(skb, pkt), DIRECTION_INGRESS);
 }
 
-/* Who sends what the stack puts into the tunnel: a pod that from_pod has marked, or this node itself. */
-static __always_inline int find_vni(const struct __sk_buff *skb, const struct packet *pkt, __u32 *vni)
+/* Who sends what the stack puts into the tunnel: a pod that from_pod has marked, or this node
+ * itself.
+ */
+static __always_inline int find_vni(const struct __sk_buff *skb, const struct packet *pkt,
+				    __u32 *vni)
 {
 	const struct ipcache_entry *from;
 

@@ -13,8 +13,9 @@
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
-/* A pod that reaches a tunnel port, its packet masqueraded as its node's, could name any identity it likes. Nodes have
- * addresses that the cluster does not list, so nothing but a pod is a safe destination.
+/* A pod that reaches a tunnel port, its packet masqueraded as its node's, could name any identity
+ * it likes. Nodes have addresses that the cluster does not list, so nothing but a pod is a safe
+ * destination.
  */
 static __always_inline bool is_forged_tunnel(const struct packet *pkt)
 {
@@ -79,8 +80,8 @@ int from_pod(struct __sk_buff *skb)
 	return finish(pkt, send(skb, pkt), DIRECTION_EGRESS);
 }
 
-/* Who sent what the host's stack delivers. A pod's packet that no program of ours has marked came another way than pods
- * of this routing mode do: its address is a lie.
+/* Who sent what the host's stack delivers. A pod's packet that no program of ours has marked came
+ * another way than pods of this routing mode do: its address is a lie.
  */
 static __always_inline int find_source(struct __sk_buff *skb, struct packet *pkt)
 {

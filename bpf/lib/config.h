@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* What is fixed when a program is loaded. Each line has its field in loader.Config; a test demands it. */
+/* What is fixed when a program is loaded. Each line has its field in loader.Config; a test demands
+ * it.
+ */
 #ifndef CILIATE_CONFIG_H
 #define CILIATE_CONFIG_H
 

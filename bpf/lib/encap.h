@@ -20,7 +20,9 @@ static __always_inline const struct node_config *node_config(void)
 	return bpf_map_lookup_elem(&node, &zero);
 }
 
-/* Tells the tunnel device where the packet goes. An IPv6 outer header needs its checksum, by its own rules. */
+/* Tells the tunnel device where the packet goes. An IPv6 outer header needs its checksum, by its
+ * own rules.
+ */
 static __always_inline int set_tunnel_key(struct __sk_buff *skb, const struct node_config *here,
 					  const struct addr *to, __u32 vni)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* The one exit of every program, and its entrance. Whatever is counted or told about a packet is so from here. */
+/* The one exit of every program, and its entrance. Whatever is counted or told about a packet is so
+ * from here.
+ */
 #ifndef CILIATE_EVENT_H
 #define CILIATE_EVENT_H
 
@@ -35,8 +37,9 @@ static __always_inline void count(const struct packet *pkt, enum direction direc
 	m->bytes += pkt->bytes;
 }
 
-/* Turns a verdict into a TC action. A drop counts in the direction of the program; a forwarded packet as what it was to
- * pods: one that a pod sent, one that a pod gets, both, or (the host's own, or judged elsewhere) neither.
+/* Turns a verdict into a TC action. A drop counts in the direction of the program; a forwarded
+ * packet as what it was to pods: one that a pod sent, one that a pod gets, both, or (the host's
+ * own, or judged elsewhere) neither.
  */
 static __always_inline int finish(const struct packet *pkt, int verdict, enum direction direction)
 {

@@ -10,7 +10,8 @@
 #include "parse.h"
 
 enum icmp_number {
-	ICMP_QUOTE = 256, /* bytes of the packet that are sent back; one call of bpf_csum_diff takes twice as much */
+	/* Bytes of the packet that are sent back; one call of bpf_csum_diff takes twice as many. */
+	ICMP_QUOTE = 256,
 	ICMPV4_FRAG_NEEDED = 4, /* code */
 };
 
@@ -59,7 +60,8 @@ static __always_inline void *quote(struct __sk_buff *skb, __u32 headers)
 	return linear(skb, ETH_HLEN + headers + ICMP_QUOTE);
 }
 
-static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpoint_if *ep, __u32 mtu)
+static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpoint_if *ep,
+				       __u32 mtu)
 {
 	struct icmp_error *icmp;
 	struct ethhdr *eth = quote(skb, sizeof(struct iphdr) + sizeof(*icmp));
@@ -81,7 +83,8 @@ static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpo
 	icmp->type = ICMPV4_UNREACHABLE;
 	icmp->code = ICMPV4_FRAG_NEEDED;
 	icmp->mtu = bpf_htonl(mtu);
-	icmp->checksum = fold(bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, 0));
+	icmp->checksum =
+		fold(bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, 0));
 	return send_back(skb);
 }
 

@@ -12,7 +12,9 @@ enum cidr_bits {
 	CIDR_FULL = 128,
 };
 
-/* Full addresses first: the hash is ten times faster than the trie. NULL only while the agent has never filled it. */
+/* Full addresses first: the hash is ten times faster than the trie. NULL only while the agent has
+ * never filled it.
+ */
 static __always_inline const struct ipcache_entry *ipcache_lookup(const struct addr *a)
 {
 	const struct ipcache_entry *entry = bpf_map_lookup_elem(&ipcache, a);

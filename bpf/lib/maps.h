@@ -7,8 +7,9 @@
 
 #include "types.h"
 
-/* Address -> where the pod with it is. Written by the agent; read by all programs that deliver. A node runs some
- * hundreds of pods with two addresses each. Full: the agent's ADD fails and says so; nothing is evicted.
+/* Address -> where the pod with it is. Written by the agent; read by all programs that deliver. A
+ * node runs some hundreds of pods with two addresses each. Full: the agent's ADD fails and says so;
+ * nothing is evicted.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -18,8 +19,9 @@ struct {
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
 
-/* Host-side device -> who the pod behind it is. Written by the agent; read by from_pod and to_pod. A device without an
- * entry neither sends nor receives. One for each pod, hence half of endpoints. Full: as endpoints.
+/* Host-side device -> who the pod behind it is. Written by the agent; read by from_pod and to_pod.
+ * A device without an entry neither sends nor receives. One for each pod, hence half of endpoints.
+ * Full: as endpoints.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -29,9 +31,10 @@ struct {
 	__type(value, struct endpoint_if);
 } endpoint_ifs SEC(".maps");
 
-/* Full address -> whose it is and on which node. Written by the agent from all endpoints and nodes of the cluster; read
- * by all programs. Sized for 100,000 pods with two addresses. Full: the agent reports pressure; an address that found no
- * place is what its range in ipcache_cidrs says, and so never "world" when it lies in a pod range.
+/* Full address -> whose it is and on which node. Written by the agent from all endpoints and nodes
+ * of the cluster; read by all programs. Sized for 100,000 pods with two addresses. Full: the agent
+ * reports pressure; an address that found no place is what its range in ipcache_cidrs says, and so
+ * never "world" when it lies in a pod range.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -41,8 +44,9 @@ struct {
 	__type(value, struct ipcache_entry);
 } ipcache SEC(".maps");
 
-/* Range -> whose it is, asked when ipcache does not know. Written by the agent: pod ranges of all nodes, and always ::/0
- * and ::ffff:0:0/96, the two worlds. Sized for 5,000 nodes with two ranges, and CIDRs of policies. Full: as ipcache.
+/* Range -> whose it is, asked when ipcache does not know. Written by the agent: pod ranges of all
+ * nodes, and always ::/0 and ::ffff:0:0/96, the two worlds. Sized for 5,000 nodes with two ranges,
+ * and CIDRs of policies. Full: as ipcache.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -52,8 +56,8 @@ struct {
 	__type(value, struct ipcache_entry);
 } ipcache_cidrs SEC(".maps");
 
-/* Identity -> 1. Written by the agent; read by from_overlay, which drops what no cluster member can be. The whole range of
- * allocated identities fits.
+/* Identity -> 1. Written by the agent; read by from_overlay, which drops what no cluster member can
+ * be. The whole range of allocated identities fits.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -63,8 +67,8 @@ struct {
 	__type(value, __u32);
 } identities SEC(".maps");
 
-/* Datagram -> its ports, for the fragments after the first. Written and read by the programs. Full: the least recently
- * used goes, and the rest of that datagram is dropped (FRAGMENT_NOT_FOUND).
+/* Datagram -> its ports, for the fragments after the first. Written and read by the programs. Full:
+ * the least recently used goes, and the rest of that datagram is dropped (FRAGMENT_NOT_FOUND).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -73,7 +77,9 @@ struct {
 	__type(value, struct fragment_ports);
 } fragments SEC(".maps");
 
-/* (direction - 1) << 8 | reason -> packets and bytes. Written by finish(); read by the agent. Holds every possible key. */
+/* (direction - 1) << 8 | reason -> packets and bytes. Written by finish(); read by the agent. Holds
+ * every possible key.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 512);

@@ -63,7 +63,9 @@ struct neighbor {
 };
 _Static_assert(sizeof(struct neighbor) == 32, "neighbor");
 
-/* Sends the packet back to the pod it came from. It would be taken for a broadcast otherwise, as the question was. */
+/* Sends the packet back to the pod it came from. It would be taken for a broadcast otherwise, as
+ * the question was.
+ */
 static __always_inline int send_back(struct __sk_buff *skb)
 {
 	skb->mark = 0;
@@ -156,7 +158,9 @@ static __always_inline int answer_solicitation(struct __sk_buff *skb, const stru
 	struct neighbor *neighbor;
 	void *data;
 
-	/* Extension headers have no place here, and only a neighbour's packet comes with all its hops. */
+	/* Extension headers have no place here, and only a neighbour's packet comes with all its
+	 * hops.
+	 */
 	if (pkt->l4_offset != ETH_HLEN + sizeof(struct ipv6hdr) || pkt->ttl != NEIGHBOR_HOP_LIMIT)
 		return -DROP_INVALID_PACKET;
 	data = linear(skb, length);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* From frame to struct packet. What differs between IPv4 and IPv6 is here, so that nobody else has to know. */
+/* From frame to struct packet. What differs between IPv4 and IPv6 is here, so that nobody else has
+ * to know.
+ */
 #ifndef CILIATE_PARSE_H
 #define CILIATE_PARSE_H
 
@@ -42,7 +44,7 @@ enum ip_protocol {
 
 struct ipv6_extension {
 	__u8 next;
-	__u8 length; /* in 8 bytes, not counting the first 8; AH: in 4 bytes, not counting the first 8 */
+	__u8 length; /* beyond the first 8 bytes, in units of 8; for AH, of 4 */
 };
 
 struct ipv6_fragment {
@@ -143,7 +145,8 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *pkt)
 		return TC_ACT_OK;
 	case PROTOCOL_ICMP:
 	case PROTOCOL_ICMPV6:
-		if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->icmp_type, sizeof(pkt->icmp_type)))
+		if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->icmp_type,
+				       sizeof(pkt->icmp_type)))
 			return -DROP_INVALID_PACKET;
 		return TC_ACT_OK;
 	}
@@ -200,7 +203,9 @@ static __always_inline int parse_ipv6_fragment(struct __sk_buff *skb, struct pac
 	return TC_ACT_OK;
 }
 
-/* Walks the chain of extension headers to what they carry. Behind the header of a later fragment there is only payload. */
+/* Walks the chain of extension headers to what they carry. Behind the header of a later fragment
+ * there is only payload.
+ */
 static __always_inline int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *pkt)
 {
 	struct ipv6_extension header;
@@ -208,7 +213,8 @@ static __always_inline int parse_ipv6_extensions(struct __sk_buff *skb, struct p
 	bool fragmented = false;
 	int i, verdict;
 
-	/* Unrolled: a counter that clang puts beside header on the stack is lost to the verifier. */
+	/* Unrolled: a counter that clang puts beside header on the stack is lost to the verifier.
+	 */
 #pragma clang loop unroll(full)
 	for (i = 0; i < IPV6_MAX_EXTENSIONS; i++) {
 		pkt->l4_offset = offset;
@@ -228,9 +234,9 @@ static __always_inline int parse_ipv6_extensions(struct __sk_buff *skb, struct p
 		case PROTOCOL_AH:
 			if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
 				return -DROP_INVALID_PACKET;
-			offset += pkt->protocol == PROTOCOL_AH ?
-					  (header.length + 2) * IPV4_WORD :
-					  (header.length + 1) * IPV6_EXTENSION_UNIT;
+			offset += pkt->protocol == PROTOCOL_AH
+					  ? (header.length + 2) * IPV4_WORD
+					  : (header.length + 1) * IPV6_EXTENSION_UNIT;
 			pkt->protocol = header.next;
 			break;
 		default:
@@ -247,8 +253,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pkt)
 	if (!ip)
 		return -DROP_INVALID_PACKET;
 	ip = (void *)ip + ETH_HLEN;
-	if (ip->version != 6 ||
-	    bpf_ntohs(ip->payload_len) + sizeof(*ip) > skb->len - ETH_HLEN)
+	if (ip->version != 6 || bpf_ntohs(ip->payload_len) + sizeof(*ip) > skb->len - ETH_HLEN)
 		return -DROP_INVALID_PACKET;
 	__builtin_memcpy(&pkt->saddr, &ip->saddr, sizeof(pkt->saddr));
 	__builtin_memcpy(&pkt->daddr, &ip->daddr, sizeof(pkt->daddr));
@@ -288,14 +293,15 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *pkt)
 	return -DROP_UNSUPPORTED_L3_PROTOCOL;
 }
 
-
 static __always_inline void write_macs(struct ethhdr *eth, const __u8 *smac, const __u8 *dmac)
 {
 	copy_mac(eth->h_source, smac);
 	copy_mac(eth->h_dest, dmac);
 }
 
-/* Takes one hop off and writes both MACs: what a router does. The caller has checked that a hop is left. */
+/* Takes one hop off and writes both MACs: what a router does. The caller has checked that a hop is
+ * left.
+ */
 static __always_inline int route_hop(struct __sk_buff *skb, const struct packet *pkt,
 				     const __u8 *smac, const __u8 *dmac)
 {

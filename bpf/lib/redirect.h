@@ -25,7 +25,9 @@ static __always_inline int to_stack(struct __sk_buff *skb, const struct packet *
 	return TC_ACT_OK;
 }
 
-/* Into the pod, past the host's stack: the place where ingress is judged for every packet that takes this way. */
+/* Into the pod, past the host's stack: the place where ingress is judged for every packet that
+ * takes this way.
+ */
 static __always_inline int deliver(struct __sk_buff *skb, struct packet *pkt,
 				   const struct endpoint *ep)
 {
@@ -40,7 +42,8 @@ static __always_inline int deliver(struct __sk_buff *skb, struct packet *pkt,
 
 /* Through the tunnel device, where to_overlay knows by the mark that the key is set. */
 static __always_inline int route_tunnel(struct __sk_buff *skb, const struct packet *pkt,
-					const struct endpoint_if *ep, const struct node_config *here,
+					const struct endpoint_if *ep,
+					const struct node_config *here,
 					const struct ipcache_entry *to)
 {
 	int verdict;
@@ -94,7 +97,8 @@ static __always_inline int route_native(struct __sk_buff *skb, const struct pack
 
 /* To a pod of another node. */
 static __always_inline int route_remote(struct __sk_buff *skb, struct packet *pkt,
-					const struct endpoint_if *ep, const struct ipcache_entry *to)
+					const struct endpoint_if *ep,
+					const struct ipcache_entry *to)
 {
 	const struct node_config *here = node_config();
 
@@ -104,13 +108,10 @@ static __always_inline int route_remote(struct __sk_buff *skb, struct packet *pk
 		return -DROP_UNKNOWN_POD;
 	if (stack_forwarding || pkt->ttl <= LAST_HOP)
 		return to_stack(skb, pkt);
-	if (here->mtu && segment_bytes(skb, pkt) > here->mtu) {
-		if (pkt->dont_fragment)
-			return answer_too_big(skb, pkt, ep, here->mtu);
-		/* Through the tunnel it is the outer packet that the kernel cuts. */
-		if (native)
-			return to_stack(skb, pkt);
-	}
+	/* What may be cut the stack cuts; the tunnel device has the same MTU. */
+	if (here->mtu && segment_bytes(skb, pkt) > here->mtu)
+		return pkt->dont_fragment ? answer_too_big(skb, pkt, ep, here->mtu)
+					  : to_stack(skb, pkt);
 	if (native)
 		return route_native(skb, pkt, ep);
 	return route_tunnel(skb, pkt, ep, here, to);

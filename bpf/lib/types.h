@@ -37,42 +37,75 @@ enum direction {
 	DIRECTION_EGRESS = 2,
 };
 
-/* Why a packet was dropped. Numbers up to 203 equal Hubble's flow.DropReason, those above 220 are our own.
- * The sentence behind each becomes docs/reference/drop-reasons.md; `make generate` after a change.
+/* Why a packet was dropped. Numbers up to 203 equal Hubble's flow.DropReason, those above 220 are
+ * our own. The sentence above each becomes docs/reference/drop-reasons.md; `make generate` after a
+ * change.
  */
 enum drop_reason {
-	FORWARDED = 0, /* Not dropped. */
-	DROP_INVALID_SOURCE_MAC = 130, /* A pod sent a frame with a source MAC other than its own. */
-	DROP_INVALID_DESTINATION_MAC = 131, /* A pod sent a frame to a MAC other than its gateway's. */
-	DROP_INVALID_SOURCE_IP = 132, /* The source address is not one that the sender may use. */
-	DROP_POLICY_DENIED = 133, /* No policy allows it. */
-	DROP_INVALID_PACKET = 134, /* A header is cut short or contradicts itself. */
-	DROP_UNSUPPORTED_L3_PROTOCOL = 139, /* The ethertype is neither IPv4, IPv6 nor ARP. */
-	DROP_WRITE_ERROR = 141, /* The kernel refused to change the packet. */
-	DROP_NO_TUNNEL_KEY = 147, /* A packet on the tunnel device came without tunnel metadata. */
-	DROP_STALE_OR_UNROUTABLE_IP = 151, /* The destination lies in a range of this node's pods, and no pod has it. */
-	DROP_NO_LOCAL_POD = 152, /* What came through the tunnel is for no pod and no address of this node. */
-	DROP_INVALID_IPV6_EXTENSION = 156, /* The chain of IPv6 extension headers is too long or broken. */
-	DROP_NO_TUNNEL_ENDPOINT = 160, /* No node is known for the destination, or there is no tunnel device. */
-	DROP_FIB_LOOKUP_FAILED = 169, /* The host's routes refuse the destination. */
-	DROP_ENCAP_PROHIBITED = 170, /* A pod sent UDP to the tunnel port: it could forge an identity. */
-	DROP_INVALID_IDENTITY = 171, /* The identity in the tunnel is not one that this node knows. */
-	DROP_UNKNOWN_SENDER = 172, /* The sender is not where its address says it is. */
-	DROP_FRAGMENT_NOT_FOUND = 175, /* A later fragment came before the first one, or long after it. */
-	DROP_FORBIDDEN_ICMPV6 = 176, /* A pod sent a router advertisement or an ICMPv6 redirect. */
-	DROP_VLAN_FILTERED = 182, /* The frame carries a VLAN tag. */
-	DROP_INVALID_VNI = 183, /* The tunnel carries a reserved identity that no node may send. */
-	DROP_ENDPOINT_NOT_READY = 203, /* The device has no endpoint yet, or no longer. */
-	DROP_NOISE = 221, /* What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP. */
-	DROP_NEIGHBOR = 222, /* A pod asked for the MAC of another address than its gateway's. */
-	DROP_MULTICAST = 223, /* Multicast or broadcast. */
-	DROP_DHCP_SERVER = 224, /* A pod answered as a DHCP server. */
-	DROP_FORBIDDEN_ICMPV4 = 225, /* A pod sent an ICMP redirect or router advertisement. */
-	DROP_MAPPED_ADDRESS = 226, /* An IPv6 packet carries an IPv4-mapped address. */
-	DROP_UNKNOWN_POD = 227, /* The address lies in a node's pod range, and no endpoint with it is known (native routing). */
-	DROP_TUNNEL_SOURCE = 228, /* The inner source address is not one of the node that sent the packet. */
-	DROP_TOO_BIG = 229, /* Larger than the path takes; the pod was told by ICMP. */
-	DROP_REASON_MAX = 255, /* No reason: the end of the numbers. */
+	/* Not dropped. */
+	FORWARDED = 0,
+	/* A pod sent a frame with a source MAC other than its own. */
+	DROP_INVALID_SOURCE_MAC = 130,
+	/* A pod sent a frame to a MAC other than its gateway's. */
+	DROP_INVALID_DESTINATION_MAC = 131,
+	/* The source address is not one that the sender may use. */
+	DROP_INVALID_SOURCE_IP = 132,
+	/* No policy allows it. */
+	DROP_POLICY_DENIED = 133,
+	/* A header is cut short or contradicts itself. */
+	DROP_INVALID_PACKET = 134,
+	/* The ethertype is neither IPv4, IPv6 nor ARP. */
+	DROP_UNSUPPORTED_L3_PROTOCOL = 139,
+	/* The kernel refused to change the packet. */
+	DROP_WRITE_ERROR = 141,
+	/* A packet on the tunnel device came without tunnel metadata. */
+	DROP_NO_TUNNEL_KEY = 147,
+	/* The destination lies in a range of this node's pods, and no pod has it. */
+	DROP_STALE_OR_UNROUTABLE_IP = 151,
+	/* What came through the tunnel is for no pod and no address of this node. */
+	DROP_NO_LOCAL_POD = 152,
+	/* The chain of IPv6 extension headers is too long or broken. */
+	DROP_INVALID_IPV6_EXTENSION = 156,
+	/* No node is known for the destination, or there is no tunnel device. */
+	DROP_NO_TUNNEL_ENDPOINT = 160,
+	/* The host's routes refuse the destination. */
+	DROP_FIB_LOOKUP_FAILED = 169,
+	/* A pod sent UDP to the tunnel port: it could forge an identity. */
+	DROP_ENCAP_PROHIBITED = 170,
+	/* The identity in the tunnel is not one that this node knows. */
+	DROP_INVALID_IDENTITY = 171,
+	/* The sender is not where its address says it is. */
+	DROP_UNKNOWN_SENDER = 172,
+	/* A later fragment came before the first one, or long after it. */
+	DROP_FRAGMENT_NOT_FOUND = 175,
+	/* A pod sent a router advertisement or an ICMPv6 redirect. */
+	DROP_FORBIDDEN_ICMPV6 = 176,
+	/* The frame carries a VLAN tag. */
+	DROP_VLAN_FILTERED = 182,
+	/* The tunnel carries a reserved identity that no node may send. */
+	DROP_INVALID_VNI = 183,
+	/* The device has no endpoint yet, or no longer. */
+	DROP_ENDPOINT_NOT_READY = 203,
+	/* What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP. */
+	DROP_NOISE = 221,
+	/* A pod asked for the MAC of another address than its gateway's. */
+	DROP_NEIGHBOR = 222,
+	/* Multicast or broadcast. */
+	DROP_MULTICAST = 223,
+	/* A pod answered as a DHCP server. */
+	DROP_DHCP_SERVER = 224,
+	/* A pod sent an ICMP redirect or router advertisement. */
+	DROP_FORBIDDEN_ICMPV4 = 225,
+	/* An IPv6 packet carries an IPv4-mapped address. */
+	DROP_MAPPED_ADDRESS = 226,
+	/* No endpoint is known for an address in a node's pod range (native routing). */
+	DROP_UNKNOWN_POD = 227,
+	/* The inner source address is not one of the node that sent the packet. */
+	DROP_TUNNEL_SOURCE = 228,
+	/* Larger than the path takes; the pod was told by ICMP. */
+	DROP_TOO_BIG = 229,
+	/* No reason: the end of the numbers. */
+	DROP_REASON_MAX = 255,
 };
 
 /* Where a pod is: looked up by its address. */
@@ -102,7 +135,8 @@ _Static_assert(sizeof(struct endpoint_if) == 88, "endpoint_if");
 
 /* Whose an address is, and on which node. */
 struct ipcache_entry {
-	struct addr node; /* underlay address; all zero for this node and for what is no pod or node */
+	/* Underlay address; all zero for this node and for what is no pod or node. */
+	struct addr node;
 	__u32 identity; /* 0: a range of pods, of whose addresses nothing is known */
 	__u8 pad[4];
 };
@@ -145,7 +179,9 @@ enum fragment {
 	FRAGMENT_LATER = 2,
 };
 
-/* A packet on its way through one program. It lies in the scratch map, because the stack is short; Go never sees it. */
+/* A packet on its way through one program. It lies in the scratch map, because the stack is short;
+ * Go never sees it.
+ */
 struct packet {
 	struct addr saddr;
 	struct addr daddr;

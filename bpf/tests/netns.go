@@ -6,9 +6,11 @@
 package tests
 
 import (
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -56,6 +58,19 @@ func newNamespace(t testing.TB) *namespace {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// awaitLocal waits until the kernel takes the address for its own. An IPv6 address becomes so in the background, once its
+// device has a carrier, even where nothing is asked of the neighbours.
+func (n *namespace) awaitLocal(t testing.TB, a netip.Addr) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		routes, err := n.link.RouteGet(a.AsSlice())
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+	}
+	t.Fatalf("%s did not become usable", a)
 }
 
 // do runs f inside the namespace.

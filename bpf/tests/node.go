@@ -110,6 +110,7 @@ func (n *node) addPod(t testing.TB, identity datapath.Identity, mtu int) *pod {
 	must(t, err)
 	must(t, n.link.LinkSetUp(host))
 	for i, a := range p.endpoint.Addrs {
+		p.awaitLocal(t, a)
 		must(t, n.link.NeighSet(&netlink.Neigh{
 			LinkIndex: p.ifc.HostIndex, IP: a.AsSlice(), HardwareAddr: p.ifc.MAC, State: netlink.NUD_PERMANENT,
 		}))

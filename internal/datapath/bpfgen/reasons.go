@@ -68,7 +68,7 @@ const (
 	DropForbiddenIcmpv4 Reason = 225
 	// DropMappedAddress: An IPv6 packet carries an IPv4-mapped address.
 	DropMappedAddress Reason = 226
-	// DropUnknownPod: The address lies in a node's pod range, and no endpoint with it is known (native routing).
+	// DropUnknownPod: No endpoint is known for an address in a node's pod range (native routing).
 	DropUnknownPod Reason = 227
 	// DropTunnelSource: The inner source address is not one of the node that sent the packet.
 	DropTunnelSource Reason = 228

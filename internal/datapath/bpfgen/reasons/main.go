@@ -55,15 +55,15 @@ func parse(header string) ([]reason, error) {
 		return nil, fmt.Errorf("no enum drop_reason")
 	}
 	body, _, _ := strings.Cut(rest, "\n};")
-	line := regexp.MustCompile(`^\t(?:DROP_)?([A-Z0-9_]+) = (\d+), /\* (.+\.) \*/$`)
+	entry := regexp.MustCompile(`^\t/\* (.+\.) \*/\n\t(?:DROP_)?([A-Z0-9_]+) = (\d+)$`)
 	var reasons []reason
-	for text := range strings.SplitSeq(body, "\n") {
-		m := line.FindStringSubmatch(text)
+	for text := range strings.SplitSeq(body, ",\n") {
+		m := entry.FindStringSubmatch(strings.TrimSuffix(text, ","))
 		if m == nil {
-			return nil, fmt.Errorf("%q is not NAME = number, /* Sentence. */", text)
+			return nil, fmt.Errorf("%q is not /* Sentence. */ and NAME = number", text)
 		}
-		if m[1] != "REASON_MAX" {
-			reasons = append(reasons, reason{name: m[1], number: m[2], sentence: m[3]})
+		if m[2] != "REASON_MAX" {
+			reasons = append(reasons, reason{name: m[2], number: m[3], sentence: m[1]})
 		}
 	}
 	return reasons, nil
