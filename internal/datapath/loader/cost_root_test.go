@@ -39,8 +39,9 @@ func TestEveryProgramLoadsWithRoomToSpare(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, spec := range specs {
-				for program, p := range loadAlone(t, spec) {
-					checkCost(t, program, p)
+				programs := loadAlone(t, spec)
+				for _, program := range slices.Sorted(maps.Keys(programs)) {
+					checkCost(t, program, programs[program])
 				}
 			}
 		})
@@ -56,8 +57,7 @@ func loadAlone(t *testing.T, spec *ebpf.CollectionSpec) map[string]*ebpf.Program
 	collection, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
 	})
-	var refused *ebpf.VerifierError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*ebpf.VerifierError](err); ok {
 		t.Fatalf("the verifier refuses %v: %+v", slices.Sorted(maps.Keys(spec.Programs)), refused)
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func stackBytes(t *testing.T, log string) int {
 		t.Fatalf("the verifier's log has no stack depth:\n%s", log)
 	}
 	sum := 0
-	for _, depth := range strings.Split(found[1], "+") {
+	for depth := range strings.SplitSeq(found[1], "+") {
 		n, err := strconv.Atoi(depth)
 		if err != nil {
 			t.Fatal(err)
