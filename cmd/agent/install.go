@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
@@ -77,7 +78,7 @@ func replaceFile(from, to string) error {
 // devices, routes, programs and maps.
 func uninstall(ctx context.Context, c config.Agent) error {
 	ctrl.SetLogger(logging.New(c.LogLevel))
-	file, err := cni.NewConfigFile(c.CNIConfDir, c.RunDir, c.NodeName, func() {})
+	file, err := cni.NewConfigFile(c.CNIConfDir, c.RunDir, c.NodeName, clock.RealClock{}, func() {})
 	if err != nil {
 		return err
 	}
@@ -92,5 +93,5 @@ func uninstall(ctx context.Context, c config.Agent) error {
 		return fmt.Errorf("remove the datapath: %w", err)
 	}
 	// All as "rm -f": whoever removes Ciliate may have to try twice.
-	return errors.Join(os.RemoveAll(filepath.Join(c.RunDir, "deletes")), os.RemoveAll(filepath.Join(c.CNIBinDir, "cilium-cni")))
+	return errors.Join(cni.RemoveShared(c.RunDir), os.RemoveAll(filepath.Join(c.CNIBinDir, "cilium-cni")))
 }

@@ -42,7 +42,7 @@ func serve(ctx context.Context, c config.Agent) error {
 	if err != nil {
 		return err
 	}
-	credential, err := cni.NewCredential(rc, c.TokenFile, c.RunDir)
+	credential, err := cni.NewCredential(rc, c.TokenFile, c.RunDir, clock.RealClock{})
 	if err != nil {
 		return err
 	}
@@ -62,17 +62,21 @@ func manage(ctx context.Context, c config.Agent, rc *rest.Config, ready *health,
 	if err != nil {
 		return err
 	}
-	mgr, remote, err := agent.NewManager(rc, scheme, c)
-	if err != nil {
-		return fmt.Errorf("make the manager: %w", err)
-	}
-	direct, err := client.New(rc, client.Options{Scheme: scheme, HTTPClient: mgr.GetHTTPClient(), Mapper: mgr.GetRESTMapper()})
+	direct, err := client.New(rc, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
 	cluster, err := agent.WaitForConfig(ctx, direct, ready.waitFor)
+	if ctx.Err() != nil {
+		return nil // told to stop while waiting
+	}
 	if err != nil {
 		return err
+	}
+	// Only now: a manager cannot be made before the CRDs exist and the apiserver answers.
+	mgr, remote, err := agent.NewManager(rc, scheme, c)
+	if err != nil {
+		return fmt.Errorf("make the manager: %w", err)
 	}
 	datapath, err := kernel.Open(ctx, agent.DatapathConfig(cluster, c))
 	if err != nil {

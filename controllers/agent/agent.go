@@ -59,7 +59,7 @@ type Deps struct {
 	BootID     string
 	Datapath   Datapath
 	Credential *cni.Credential
-	Clock      clock.PassiveClock
+	Clock      clock.WithTicker
 	// Seed makes the choice of addresses random.
 	Seed uint64
 }
@@ -72,7 +72,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 		return nil, fmt.Errorf("watch the node's devices: %w", err)
 	}
 	s := &Start{mgr: mgr, remote: remote, clock: d.Clock}
-	s.file, err = cni.NewConfigFile(d.Config.CNIConfDir, d.Config.RunDir, d.Config.NodeName, func() { s.node.Wake() })
+	s.file, err = cni.NewConfigFile(d.Config.CNIConfDir, d.Config.RunDir, d.Config.NodeName, d.Clock, func() { s.node.Wake() })
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 		Recorder: mgr.GetEventRecorder("cilium-agent"), Clock: d.Clock, NodeName: d.Config.NodeName,
 		Tombstones: endpoint.Tombstones(d.Config.RunDir + "/deletes"), NetnsDir: d.Config.NetnsDir,
 	})
-	s.ipcache = ipcache.New(mgr.GetClient(), remote, d.Datapath, d.Config.NodeName)
+	s.ipcache = ipcache.New(mgr.GetClient(), remote, d.Datapath, d.Config.NodeName, d.Clock)
 	s.identities = identity.New(mgr.GetClient(), d.Datapath)
 	s.heartbeat = cni.NewHeartbeat(d.Config.RunDir, d.BootID, d.Clock, d.Credential.Expires, s.Reason)
 	return s, s.setup(mgr, d)
@@ -110,5 +110,5 @@ func (s *Start) setup(mgr ctrl.Manager, d Deps) error {
 			return err
 		}
 	}
-	return registerMetrics(d.Datapath, s.endpoints.Attached)
+	return s.registerMetrics(d.Datapath)
 }

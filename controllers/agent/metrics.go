@@ -6,13 +6,11 @@ package agent
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-
-	"github.com/ciliate-io/ciliate/controllers/agent/endpoint"
 )
 
 // registerMetrics adds the agent's own metrics to controller-runtime's registry.
-func registerMetrics(d Datapath, attached func() int) error {
-	if err := endpoint.RegisterMetrics(attached); err != nil {
+func (s *Start) registerMetrics(d Datapath) error {
+	if err := s.endpoints.RegisterMetrics(metrics.Registry); err != nil {
 		return err
 	}
 	return metrics.Registry.Register(&kernelMetrics{datapath: d})

@@ -21,12 +21,15 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/agent/node"
 )
 
+// stepAgain is how soon a step of taking over that failed is tried again.
+const stepAgain = time.Second
+
 // Start takes over the node, once: what the last agent left keeps carrying traffic meanwhile and is adopted, compared and
 // repaired, never flushed.
 type Start struct {
 	mgr    ctrl.Manager
 	remote cache.Cache
-	clock  clock.PassiveClock
+	clock  clock.WithTicker
 
 	node       *node.Reconciler
 	endpoints  *endpoint.Reconciler
@@ -36,6 +39,8 @@ type Start struct {
 	heartbeat  *cni.Heartbeat
 
 	serving atomic.Bool
+	// failure is the sentence about the step that does not succeed; a string.
+	failure atomic.Value
 }
 
 // Start runs the steps in their order. The tables of addresses and identities are complete before the first endpoint is
@@ -44,7 +49,7 @@ func (s *Start) Start(ctx context.Context) error {
 	begin := s.clock.Now()
 	log := ctrl.LoggerFrom(ctx)
 	if !s.mgr.GetCache().WaitForCacheSync(ctx) || !s.remote.WaitForCacheSync(ctx) {
-		return errors.Join(ctx.Err(), errors.New("the caches did not sync"))
+		return nil // the agent is told to stop
 	}
 	log.Info("Synced the caches", "after", s.clock.Since(begin).Round(time.Millisecond).String())
 	select {
@@ -61,8 +66,8 @@ func (s *Start) Start(ctx context.Context) error {
 		{"take over the endpoints", s.endpoints.Restore},
 		{"attach the endpoints", s.endpoints.Serve},
 	} {
-		if err := step.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.deed, err)
+		if !s.insist(ctx, step.deed, step.run) {
+			return nil
 		}
 	}
 	s.serving.Store(true)
@@ -70,10 +75,29 @@ func (s *Start) Start(ctx context.Context) error {
 		log.Error(err, "Writing the CNI configuration file, will try again")
 	}
 	if err := s.heartbeat.Serve(); err != nil {
-		return err
+		log.Error(err, "Writing the heartbeat, will try again")
 	}
 	log.Info("Serving pods", "after", s.clock.Since(begin).Round(time.Millisecond).String())
 	return nil
+}
+
+// insist does a step until it succeeds: a kernel that is busy is no reason to start all over. It tells whether to go on.
+func (s *Start) insist(ctx context.Context, deed string, run func(context.Context) error) bool {
+	ticker := s.clock.NewTicker(stepAgain)
+	defer ticker.Stop()
+	for {
+		err := run(ctx)
+		if err == nil {
+			return true
+		}
+		ctrl.LoggerFrom(ctx).Error(err, "Taking over the node, will try again", "step", deed)
+		s.failure.Store(fmt.Sprintf("The agent could not %s: %v", deed, err))
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticker.C():
+		}
+	}
 }
 
 // Reason is why the agent does not serve pods yet, for people; empty when it does.
@@ -83,6 +107,9 @@ func (s *Start) Reason() string {
 	}
 	if reason := s.node.Reason(); reason != "" {
 		return reason
+	}
+	if failure, ok := s.failure.Load().(string); ok {
+		return failure
 	}
 	return "The agent is taking over the node"
 }

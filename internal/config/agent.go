@@ -66,12 +66,18 @@ func (c Agent) validate() error {
 	if c.NodeName == "" {
 		errs = append(errs, errors.New("the environment variable NODE_NAME is empty: set it from spec.nodeName"))
 	}
-	for name, dir := range map[string]string{
-		"runDir": c.RunDir, "netnsDir": c.NetnsDir, "cniConfDir": c.CNIConfDir, "cniBinDir": c.CNIBinDir, "bpffs": c.BPFFS,
-		"procSysNet": c.ProcSysNet, "bootIDFile": c.BootIDFile, "tokenFile": c.TokenFile,
+	for _, p := range []struct{ name, path string }{
+		{"runDir", c.RunDir},
+		{"netnsDir", c.NetnsDir},
+		{"cniConfDir", c.CNIConfDir},
+		{"cniBinDir", c.CNIBinDir},
+		{"bpffs", c.BPFFS},
+		{"procSysNet", c.ProcSysNet},
+		{"bootIDFile", c.BootIDFile},
+		{"tokenFile", c.TokenFile},
 	} {
-		if !filepath.IsAbs(dir) {
-			errs = append(errs, fmt.Errorf("%s %q is no absolute path", name, dir))
+		if !filepath.IsAbs(p.path) {
+			errs = append(errs, fmt.Errorf("%s %q is no absolute path", p.name, p.path))
 		}
 	}
 	return errors.Join(errs...)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
@@ -33,6 +34,7 @@ const retryAfter = 5 * time.Second
 type ConfigFile struct {
 	dir     string
 	content []byte
+	clock   clock.WithTicker
 
 	mu              sync.Mutex
 	written         bool
@@ -43,7 +45,7 @@ type ConfigFile struct {
 
 // NewConfigFile describes the file in dir that makes the runtime call the plugin with the credential in runDir. changed
 // is called when State is another than before.
-func NewConfigFile(dir, runDir, nodeName string, changed func()) (*ConfigFile, error) {
+func NewConfigFile(dir, runDir, nodeName string, c clock.WithTicker, changed func()) (*ConfigFile, error) {
 	content, err := json.MarshalIndent(map[string]any{
 		"cniVersion": "1.1.0",
 		"name":       "cilium",
@@ -58,7 +60,7 @@ func NewConfigFile(dir, runDir, nodeName string, changed func()) (*ConfigFile, e
 		return nil, fmt.Errorf("encode the CNI configuration: %w", err)
 	}
 	return &ConfigFile{
-		dir: dir, content: append(content, '\n'), changed: changed,
+		dir: dir, content: append(content, '\n'), clock: c, changed: changed,
 		reason: v1alpha1.ReasonWaitingForDatapath, message: "The CNI configuration file is written once the agent can serve pods",
 	}, nil
 }
@@ -135,7 +137,7 @@ func (f *ConfigFile) Start(ctx context.Context) error {
 	if err := watcher.Add(f.dir); err != nil {
 		return fmt.Errorf("watch %s: %w", f.dir, err)
 	}
-	ticker := time.NewTicker(retryAfter)
+	ticker := f.clock.NewTicker(retryAfter)
 	defer ticker.Stop()
 	for {
 		select {
@@ -145,7 +147,9 @@ func (f *ConfigFile) Start(ctx context.Context) error {
 			if strings.HasPrefix(filepath.Base(e.Name), ".") {
 				continue // being written
 			}
-		case <-ticker.C:
+		case err := <-watcher.Errors:
+			ctrl.LoggerFrom(ctx).Error(err, "Watching the CNI configuration folder")
+		case <-ticker.C():
 		}
 		f.mu.Lock()
 		written := f.written

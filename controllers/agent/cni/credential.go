@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
@@ -33,14 +34,14 @@ type Credential struct {
 	tokenFile string
 	server    string
 	ca        []byte
+	clock     clock.WithTicker
 
 	mu      sync.Mutex
-	token   []byte
 	expires time.Time
 }
 
 // NewCredential describes the kubeconfig in runDir for the apiserver of config.
-func NewCredential(config *rest.Config, tokenFile, runDir string) (*Credential, error) {
+func NewCredential(config *rest.Config, tokenFile, runDir string, c clock.WithTicker) (*Credential, error) {
 	ca := config.CAData
 	if len(ca) == 0 {
 		var err error
@@ -48,7 +49,9 @@ func NewCredential(config *rest.Config, tokenFile, runDir string) (*Credential, 
 			return nil, fmt.Errorf("read the apiserver's certificate authority: %w", err)
 		}
 	}
-	return &Credential{path: filepath.Join(runDir, kubeconfigName), tokenFile: tokenFile, server: config.Host, ca: ca}, nil
+	return &Credential{
+		path: filepath.Join(runDir, kubeconfigName), tokenFile: tokenFile, server: config.Host, ca: ca, clock: c,
+	}, nil
 }
 
 // Expires is when the token in the kubeconfig ends; zero when it does not say.
@@ -58,7 +61,7 @@ func (c *Credential) Expires() time.Time {
 	return c.expires
 }
 
-// Write puts the present token into the kubeconfig if it is another than there.
+// Write puts the present token into the kubeconfig if it is another than there, or the file is gone.
 func (c *Credential) Write() error {
 	token, err := os.ReadFile(c.tokenFile)
 	if err != nil {
@@ -67,21 +70,18 @@ func (c *Credential) Write() error {
 	token = bytes.TrimSpace(token)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if bytes.Equal(token, c.token) {
-		return nil
-	}
 	kubeconfig, err := c.kubeconfig(token)
 	if err != nil {
 		return err
 	}
+	c.expires = expiry(token)
+	if have, err := os.ReadFile(c.path); err == nil && bytes.Equal(have, kubeconfig) {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(c.path), 0o755); err != nil {
 		return fmt.Errorf("make the run folder: %w", err)
 	}
-	if err := writeFile(c.path, kubeconfig, 0o600); err != nil {
-		return err
-	}
-	c.token, c.expires = token, expiry(token)
-	return nil
+	return writeFile(c.path, kubeconfig, 0o600)
 }
 
 // kubeconfig is JSON, which is YAML too: the plugin needs no YAML parser.
@@ -119,13 +119,13 @@ func expiry(token []byte) time.Time {
 
 // Start keeps the kubeconfig current until ctx ends.
 func (c *Credential) Start(ctx context.Context) error {
-	ticker := time.NewTicker(rotateEvery)
+	ticker := c.clock.NewTicker(rotateEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-ticker.C():
 			if err := c.Write(); err != nil {
 				ctrl.LoggerFrom(ctx).Error(err, "Renewing the CNI plugin's credential")
 			}

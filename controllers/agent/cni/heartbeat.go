@@ -37,7 +37,7 @@ type beat struct {
 // where the last one was: a short restart must not be seen.
 type Heartbeat struct {
 	path    string
-	clock   clock.PassiveClock
+	clock   clock.WithTicker
 	expires func() time.Time
 	reason  func() string
 
@@ -47,7 +47,7 @@ type Heartbeat struct {
 
 // NewHeartbeat takes up the file in runDir if it is of the same boot. reason says why the agent does not serve yet,
 // expires when its credential ends.
-func NewHeartbeat(runDir, bootID string, c clock.PassiveClock, expires func() time.Time, reason func() string) *Heartbeat {
+func NewHeartbeat(runDir, bootID string, c clock.WithTicker, expires func() time.Time, reason func() string) *Heartbeat {
 	h := &Heartbeat{path: filepath.Join(runDir, heartbeatName), clock: c, expires: expires, reason: reason}
 	var last beat
 	if data, err := os.ReadFile(h.path); err == nil && json.Unmarshal(data, &last) == nil && last.BootID == bootID {
@@ -87,7 +87,7 @@ func (h *Heartbeat) Beat() error {
 
 // Start renews the file until ctx ends.
 func (h *Heartbeat) Start(ctx context.Context) error {
-	ticker := time.NewTicker(beatEvery)
+	ticker := h.clock.NewTicker(beatEvery)
 	defer ticker.Stop()
 	for {
 		if err := h.Beat(); err != nil {
@@ -96,7 +96,7 @@ func (h *Heartbeat) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-ticker.C():
 		}
 	}
 }

@@ -16,17 +16,19 @@ import (
 	"github.com/ciliate-io/ciliate/internal/ipam"
 )
 
-// address claims one address of each family of the node's pool.
+// address claims one address of each family of the node's pool, and the endpoint's number.
 func (r *Reconciler) address(_ context.Context, a *attachment) (wait, error) {
 	routers := r.Node.Routers()
 	if len(routers) == 0 {
 		return a.waits(v1alpha1.ConditionAddressAssigned, v1alpha1.ReasonWaitingForPool,
 			fmt.Sprintf("Node %s has no pod CIDR yet: see condition PoolAssigned of ciliumnode %s", r.NodeName, r.NodeName)), nil
 	}
+	r.attachments.number(a)
+	a.undone = false
 	a.ep.Addrs, a.ep.Gateways = nil, nil
 	for _, router := range routers {
 		addr, err := r.Addresses.Claim(a.ep.UID, ipam.FamilyOf(router))
-		if errors.Is(err, ipam.ErrExhausted) {
+		if a.starved.Store(errors.Is(err, ipam.ErrExhausted)); a.starved.Load() {
 			message := fmt.Sprintf("No %s address is left on node %s", family(router), r.NodeName)
 			r.Recorder.Eventf(a.cep, nil, corev1.EventTypeWarning, v1alpha1.EventPoolExhausted, "Attach", "%s", message)
 			return a.waits(v1alpha1.ConditionAddressAssigned, v1alpha1.ReasonPoolExhausted, message), nil

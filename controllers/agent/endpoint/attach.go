@@ -35,7 +35,9 @@ type phase struct {
 
 func (r *Reconciler) phases() []phase {
 	return []phase{
+		{"sandbox", r.sandbox},
 		{"pod", r.pod},
+		{"earlier", r.earlier},
 		{"address", r.address},
 		{"identity", r.identity},
 		{"interface", r.iface},
@@ -60,7 +62,7 @@ func (r *Reconciler) attach(ctx context.Context, a *attachment) outcome {
 	for _, p := range r.phases() {
 		start := r.Clock.Now()
 		w, err := p.run(ctx, a)
-		phaseSeconds.WithLabelValues(p.name).Observe(r.Clock.Since(start).Seconds())
+		r.phaseSeconds.WithLabelValues(p.name).Observe(r.Clock.Since(start).Seconds())
 		if err != nil {
 			return outcome{err: fmt.Errorf("%s: %w", p.name, err)}
 		}
@@ -74,42 +76,50 @@ func (r *Reconciler) attach(ctx context.Context, a *attachment) outcome {
 // publish writes the status once, if it changed, and says when to look again.
 func (r *Reconciler) publish(ctx context.Context, a *attachment, o outcome) (ctrl.Result, error) {
 	var t terminal
-	isTerminal := errors.As(o.err, &t)
 	switch {
-	case isTerminal:
-		a.fail(t.reason, t.message)
-		if err := r.undo(ctx, a); err != nil {
+	case errors.As(o.err, &t):
+		if err := r.giveUp(ctx, a, t); err != nil {
 			return ctrl.Result{}, err
 		}
-		a.forget()
+		return r.lookAgain(a, o), r.applyStatus(ctx, a)
 	case o.err != nil:
 		a.fail(v1alpha1.ReasonDatapathError, o.err.Error())
 	case o.wait != wait{}:
 		a.fail(o.wait.reason, o.wait.message)
-		if age := r.Clock.Since(a.cep.CreationTimestamp.Time); age < publishAfter {
-			return ctrl.Result{RequeueAfter: publishAfter - age}, nil
-		}
 	default:
 		a.ready()
+		return r.lookAgain(a, o), r.applyStatus(ctx, a)
 	}
-	if err := r.applyStatus(ctx, a); err != nil {
-		return ctrl.Result{}, err
-	}
-	switch {
-	case isTerminal:
-		return r.lookAgain(a), nil
-	case o.err != nil:
+	if age := r.Clock.Since(a.seen); age < publishAfter && o.err == nil {
+		return ctrl.Result{RequeueAfter: publishAfter - age}, nil
+	} else if age < publishAfter {
 		return ctrl.Result{}, o.err
 	}
-	return r.lookAgain(a), nil
+	return r.lookAgain(a, o), errors.Join(o.err, r.applyStatus(ctx, a))
+}
+
+// giveUp takes an endpoint that can never work out of the datapath, once.
+func (r *Reconciler) giveUp(ctx context.Context, a *attachment, t terminal) error {
+	a.fail(t.reason, t.message)
+	if !a.undone {
+		if err := r.undo(ctx, a); err != nil {
+			return err
+		}
+	}
+	a.forget()
+	return nil
 }
 
 // lookAgain is when an endpoint is compared with the world though nothing told of a change.
-func (r *Reconciler) lookAgain(a *attachment) ctrl.Result {
-	if a.podGone.IsZero() {
-		return ctrl.Result{RequeueAfter: resync}
+func (r *Reconciler) lookAgain(a *attachment, o outcome) ctrl.Result {
+	after := resync
+	if o.wait != (wait{}) {
+		after = waitAgain
 	}
-	return ctrl.Result{RequeueAfter: max(podGrace-r.Clock.Since(a.podGone), resync/60)}
+	if missed := r.Clock.Since(a.podGone); !a.podGone.IsZero() && missed < podGrace {
+		after = min(after, podGrace-missed)
+	}
+	return ctrl.Result{RequeueAfter: after}
 }
 
 // policy makes the policy of the endpoint complete in the datapath before its device goes up. No kind of policy exists

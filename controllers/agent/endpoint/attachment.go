@@ -24,20 +24,28 @@ import (
 // attachment is one endpoint as this agent serves it. It is rebuilt from the object and the kernel after a restart; its
 // worker alone touches it.
 type attachment struct {
-	name   types.NamespacedName
-	cepUID types.UID
-	cep    *v1alpha1.CiliumEndpoint
+	name       types.NamespacedName
+	cepUID     types.UID
+	hostIfName string
+	cep        *v1alpha1.CiliumEndpoint
 	// status is what the object's status is to become.
 	status *v1alpha1.CiliumEndpointStatus
-	pod    *corev1.Pod
+	// seen is when this process first heard of the object. The object's own time is another machine's.
+	seen time.Time
+	// pod is the Pod whose sandbox it is; nil when there is none.
+	pod *corev1.Pod
 	// podGone is when the Pod was first missed; zero while it is there.
 	podGone time.Time
 	// key is the canonical form of the labels whose identity the endpoint wants; a string.
 	key atomic.Value
 	ep  dp.Endpoint
 	ifc dp.Interface
-	// attached: this process has taken the endpoint through all phases.
-	attached bool
+	// served: the kernel has the endpoint, from this agent or from the one before. Any worker may ask.
+	served atomic.Bool
+	// starved: no address was left for it. Any worker may ask.
+	starved atomic.Bool
+	// undone: nothing of the endpoint is left in the kernel.
+	undone bool
 	// held: the event DeletionHeld was sent.
 	held bool
 }
@@ -73,7 +81,8 @@ func (s *attachments) get(name types.NamespacedName) *attachment {
 	return s.byName[name]
 }
 
-// all returns the attachments in no order. Of another worker's attachment only name and key may be read.
+// all returns the attachments in no order. Of another worker's attachment only what never changes and the atomic facts may be
+// read.
 func (s *attachments) all() []*attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,34 +90,54 @@ func (s *attachments) all() []*attachment {
 }
 
 // ensure returns the attachment of cep, brought up to its present object.
-func (s *attachments) ensure(cep *v1alpha1.CiliumEndpoint) *attachment {
+func (s *attachments) ensure(cep *v1alpha1.CiliumEndpoint, now time.Time) *attachment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := types.NamespacedName{Namespace: cep.Namespace, Name: cep.Name}
 	a := s.byName[name]
 	if a == nil || a.cepUID != cep.UID {
-		a = &attachment{name: name, cepUID: cep.UID, ep: endpointOf(cep)}
+		a = &attachment{name: name, cepUID: cep.UID, ep: endpointOf(cep), seen: now}
+		a.hostIfName = a.ep.HostIfName
 		s.byName[name] = a
-	}
-	if a.ep.ID == 0 || s.ids[a.ep.ID] != cep.UID {
-		a.ep.ID = s.claimID(a.ep.ID, cep.UID)
 	}
 	a.cep, a.status = cep, cep.Status.DeepCopy()
 	return a
 }
 
-// claimID gives uid the number it had, or the next free one after the last: a number rests as long as possible.
-func (s *attachments) claimID(had uint16, uid types.UID) uint16 {
-	if _, taken := s.ids[had]; had != 0 && !taken {
-		s.ids[had] = uid
-		return had
+// number gives the attachment the number that it had, or the next free one after the last: a number rests as long as
+// possible.
+func (s *attachments) number(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids[a.ep.ID] == a.cepUID || s.claim(a.ep.ID, a.cepUID) {
+		return
 	}
-	for {
-		s.lastID++
-		if _, taken := s.ids[s.lastID]; s.lastID != 0 && !taken {
-			s.ids[s.lastID] = uid
-			return s.lastID
-		}
+	for s.lastID++; !s.claim(s.lastID, a.cepUID); s.lastID++ {
+	}
+	a.ep.ID = s.lastID
+}
+
+// reserve keeps a number from being given: something that has no object is using it.
+func (s *attachments) reserve(id uint16, owner types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claim(id, owner)
+}
+
+func (s *attachments) claim(id uint16, owner types.UID) bool {
+	if _, taken := s.ids[id]; taken || id == 0 {
+		return false
+	}
+	s.ids[id] = owner
+	return true
+}
+
+// giveBack makes a number free if it is owner's.
+func (s *attachments) giveBack(id uint16, owner types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids[id] == owner {
+		delete(s.ids, id)
 	}
 }
 
@@ -118,9 +147,6 @@ func (s *attachments) drop(a *attachment) {
 	defer s.mu.Unlock()
 	if s.byName[a.name] == a {
 		delete(s.byName, a.name)
-	}
-	if s.ids[a.ep.ID] == a.cepUID {
-		delete(s.ids, a.ep.ID)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/internal/retry"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/identity"
 	"github.com/ciliate-io/ciliate/internal/ipam"
@@ -35,6 +38,8 @@ const (
 	// publishAfter is how old an endpoint must be before a passing reason to wait is written to its status: most pass
 	// within milliseconds, and a write costs more than they are worth.
 	publishAfter = time.Second
+	// waitAgain is how soon a wait is looked at again, should nothing that is watched end it.
+	waitAgain = 5 * time.Second
 	// podGrace is how long a Pod must be gone before its endpoint is ended without a DEL.
 	podGrace = 30 * time.Second
 )
@@ -74,7 +79,7 @@ type Options struct {
 	Addresses addresses
 	Node      localNode
 	Recorder  events.EventRecorder
-	Clock     clock.PassiveClock
+	Clock     clock.WithTicker
 
 	NodeName string
 	// Tombstones is the folder in which the CNI plugin leaves what it was told to delete.
@@ -86,17 +91,20 @@ type Options struct {
 // Reconciler attaches and detaches the endpoints of this node.
 type Reconciler struct {
 	Options
-	attachments attachments
-	trash       *trash
-	wake        chan event.GenericEvent
+	attachments  attachments
+	strays       strays
+	trash        *trash
+	wake         chan event.GenericEvent
+	phaseSeconds *prometheus.HistogramVec
 }
 
 // New returns a Reconciler that does nothing until Serve is called.
 func New(o Options) *Reconciler {
-	return &Reconciler{
-		Options: o, attachments: newAttachments(), trash: newTrash(o.Datapath.DeleteInterface),
-		wake: make(chan event.GenericEvent, 1024),
+	r := &Reconciler{
+		Options: o, attachments: newAttachments(), wake: make(chan event.GenericEvent, 1024), phaseSeconds: newPhaseSeconds(),
 	}
+	r.trash = newTrash(o.Datapath.DeleteInterface, r.freed, o.Clock)
+	return r
 }
 
 // SetupWithManager makes the reconciler one of mgr's.
@@ -108,10 +116,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("endpoint").
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retryLimiter()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()}).
 		For(&v1alpha1.CiliumEndpoint{}, endpointChanges()).
 		Watches(&corev1.Pod{}, &handler.EnqueueRequestForObject{}, podChanges()).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), labelChanges()).
+		Watches(&corev1.Namespace{}, r.namespaceChanges()).
 		Watches(&v1alpha1.CiliumIdentity{}, handler.EnqueueRequestsFromMapFunc(r.withIdentity)).
 		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).
 		Complete(r)
@@ -122,17 +130,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !r.attachments.serving() {
 		return ctrl.Result{}, nil // Serve wakes every endpoint
 	}
+	return retry.Result(r.reconcile(ctx, req.NamespacedName))
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
 	cep := &v1alpha1.CiliumEndpoint{}
-	if err := r.Client.Get(ctx, req.NamespacedName, cep); err != nil {
+	if err := r.Client.Get(ctx, name, cep); err != nil {
 		if apierrors.IsNotFound(err) {
-			return r.vanished(ctx, req.NamespacedName)
+			return r.vanished(ctx, name)
 		}
 		return ctrl.Result{}, err
 	}
-	if old := r.attachments.get(req.NamespacedName); old != nil && old.cepUID != cep.UID {
+	if old := r.attachments.get(name); old != nil && old.cepUID != cep.UID {
 		if err := r.undo(ctx, old); err != nil {
 			return ctrl.Result{}, err
 		}
+		r.attachments.drop(old)
 	}
 	if !cep.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, cep)
@@ -140,6 +153,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if r.Tombstones.Has(cep.Spec.ContainerID, cep.Spec.IfName) {
 		return ctrl.Result{}, r.deleteObject(ctx, cep, "Deleting the endpoint of a sandbox that is gone")
 	}
-	a := r.attachments.ensure(cep)
+	a := r.attachments.ensure(cep, r.Clock.Now())
+	if err := r.findPod(ctx, a); err != nil {
+		return ctrl.Result{}, err
+	}
+	if r.isOrphan(a) {
+		return ctrl.Result{}, r.deleteObject(ctx, cep, "Deleting the endpoint of a pod that is gone")
+	}
 	return r.publish(ctx, a, r.attach(ctx, a))
 }

@@ -5,9 +5,7 @@ package endpoint
 
 import (
 	"context"
-	"errors"
-	"net"
-	"os"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,7 +24,7 @@ const heldAgain = 10 * time.Second
 // finalize undoes the endpoint and lets its object go, once its sandbox is gone. A deletionTimestamp alone never cuts a
 // live sandbox off: the runtime would never add it again.
 func (r *Reconciler) finalize(ctx context.Context, cep *v1alpha1.CiliumEndpoint) (ctrl.Result, error) {
-	a := r.attachments.ensure(cep)
+	a := r.attachments.ensure(cep, r.Clock.Now())
 	over, err := r.isOver(ctx, a)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -37,42 +35,27 @@ func (r *Reconciler) finalize(ctx context.Context, cep *v1alpha1.CiliumEndpoint)
 	if err := r.undo(ctx, a); err != nil {
 		return ctrl.Result{}, err
 	}
+	r.attachments.drop(a)
 	return ctrl.Result{}, r.release(ctx, cep)
 }
 
 // isOver tells whether the endpoint's sandbox is gone, or about to be: the runtime said so (tombstone), its device or
 // network namespace is gone, or its Pod has been gone for its grace.
 func (r *Reconciler) isOver(ctx context.Context, a *attachment) (bool, error) {
-	if r.Tombstones.Has(a.cep.Spec.ContainerID, a.cep.Spec.IfName) || !r.sandboxExists(a) {
+	if r.Tombstones.Has(a.cep.Spec.ContainerID, a.cep.Spec.IfName) {
 		return true, nil
 	}
-	pod, err := r.findPod(ctx, a)
+	exists, err := r.sandboxExists(ctx, a)
 	if err != nil {
 		return false, err
 	}
-	if pod != nil {
-		a.podGone = time.Time{}
-		return false, nil
+	if !exists {
+		return true, nil
 	}
-	if a.status.MirrorPodUID != "" {
-		return false, nil
+	if err := r.findPod(ctx, a); err != nil {
+		return false, err
 	}
-	if a.podGone.IsZero() {
-		a.podGone = r.Clock.Now()
-	}
-	return r.Clock.Since(a.podGone) >= podGrace, nil
-}
-
-// sandboxExists tells whether the network namespace is there and, once the endpoint has a device, that too.
-func (r *Reconciler) sandboxExists(a *attachment) bool {
-	if _, err := os.Stat(netnsPath(r.NetnsDir, a.cep)); errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	if a.status.Interface == nil {
-		return true
-	}
-	_, err := net.InterfaceByName(a.ep.HostIfName)
-	return err == nil
+	return r.isOrphan(a), nil
 }
 
 // hold keeps serving an endpoint whose object somebody deleted while its sandbox lives.
@@ -94,18 +77,27 @@ func (r *Reconciler) hold(ctx context.Context, a *attachment) (ctrl.Result, erro
 // takes the kernel tens of milliseconds and is not waited for.
 func (r *Reconciler) undo(ctx context.Context, a *attachment) error {
 	if err := r.Datapath.RemoveEndpoint(ctx, a.ep); err != nil {
-		return err
+		return fmt.Errorf("take the endpoint out of the datapath: %w", err)
 	}
-	owner := a.ep.UID
-	r.Addresses.Cool(owner)
-	r.attachments.drop(a)
-	if a.attached {
-		a.attached = false
+	r.Addresses.Cool(a.ep.UID)
+	r.attachments.giveBack(a.ep.ID, a.cepUID)
+	if a.undone = true; a.served.Swap(false) {
 		ctrl.LoggerFrom(ctx).Info("Detached endpoint", "pod", a.name.String(), "addresses", joinAddrs(a.ep.Addrs),
 			"endpointID", a.ep.ID, "interface", a.ep.HostIfName)
 	}
-	r.trash.put(a.ep.HostIfName, func() { r.Addresses.Free(owner) })
+	r.trash.put(rubbish{hostIfName: a.ep.HostIfName, owner: a.ep.UID, name: a.name})
 	return nil
+}
+
+// freed is called when the device of an endpoint is gone: its addresses may be given to others. It wakes who waited for
+// the device's name or for an address.
+func (r *Reconciler) freed(ctx context.Context, gone rubbish) {
+	r.Addresses.Free(gone.owner)
+	for _, a := range r.attachments.all() {
+		if a.name == gone.name || a.starved.Load() {
+			r.wakeName(ctx, a.name)
+		}
+	}
 }
 
 // release lets the object go.
@@ -150,5 +142,9 @@ func (r *Reconciler) vanished(ctx context.Context, name types.NamespacedName) (c
 	if !over {
 		return ctrl.Result{RequeueAfter: heldAgain}, nil
 	}
-	return ctrl.Result{}, r.undo(ctx, a)
+	if err := r.undo(ctx, a); err != nil {
+		return ctrl.Result{}, err
+	}
+	r.attachments.drop(a)
+	return ctrl.Result{}, nil
 }

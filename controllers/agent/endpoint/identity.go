@@ -38,7 +38,7 @@ func (r *Reconciler) identity(ctx context.Context, a *attachment) (wait, error) 
 	if err != nil {
 		return wait{}, err
 	}
-	if number == 0 && a.ep.Identity == 0 {
+	if number == 0 && a.status.Identity == nil {
 		return a.waits(v1alpha1.ConditionIdentityAssigned, v1alpha1.ReasonWaitingForIdentity,
 			"The operator has made no identity for the pod's labels yet"), nil
 	}

@@ -43,8 +43,7 @@ func (r *Reconciler) program(ctx context.Context, a *attachment) (wait, error) {
 	a.status.EndpointID = int32(a.ep.ID)
 	a.set(v1alpha1.ConditionDatapathProgrammed, true, v1alpha1.ReasonProgrammed,
 		fmt.Sprintf("Device %s is up with its programs", a.ep.HostIfName))
-	if !a.attached {
-		a.attached = true
+	if !a.served.Swap(true) {
 		ctrl.LoggerFrom(ctx).Info("Attached endpoint", "pod", a.cep.Namespace+"/"+a.cep.Name,
 			"containerID", a.cep.Spec.ContainerID, "addresses", joinAddrs(a.ep.Addrs), "endpointID", a.ep.ID,
 			"identity", a.ep.Identity, "interface", a.ep.HostIfName)

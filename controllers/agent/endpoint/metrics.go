@@ -3,26 +3,25 @@
 
 package endpoint
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
-// phaseSeconds is how long each phase of attaching an endpoint took. The buckets reach from a map update (tens of
+// newPhaseSeconds is how long each phase of attaching an endpoint took. The buckets reach from a map update (tens of
 // microseconds) to a kernel under a burst (a second).
-var phaseSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-	Name:    "ciliate_endpoint_phase_duration_seconds",
-	Help:    "Time that a phase of attaching an endpoint took",
-	Buckets: prometheus.ExponentialBuckets(0.00005, 4, 8),
-}, []string{"phase"})
+func newPhaseSeconds() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "ciliate_endpoint_phase_duration_seconds",
+		Help:    "Time that a phase of attaching an endpoint took",
+		Buckets: prometheus.ExponentialBuckets(0.00005, 4, 8),
+	}, []string{"phase"})
+}
 
-// RegisterMetrics adds the package's metrics to controller-runtime's registry; attached counts the endpoints.
-func RegisterMetrics(attached func() int) error {
-	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+// RegisterMetrics adds the reconciler's metrics to a registry.
+func (r *Reconciler) RegisterMetrics(registry prometheus.Registerer) error {
+	served := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "ciliate_endpoints", Help: "Endpoints that the agent serves",
-	}, func() float64 { return float64(attached()) })
-	for _, c := range []prometheus.Collector{phaseSeconds, gauge} {
-		if err := metrics.Registry.Register(c); err != nil {
+	}, func() float64 { return float64(r.Attached()) })
+	for _, c := range []prometheus.Collector{r.phaseSeconds, served} {
+		if err := registry.Register(c); err != nil {
 			return err
 		}
 	}

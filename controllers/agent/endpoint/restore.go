@@ -4,12 +4,13 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
@@ -19,68 +20,57 @@ import (
 
 // Restore takes over what an earlier agent left: the addresses and numbers of this node's endpoints, from the objects and
 // from what the kernel shows. What the kernel has and no object or pod knows is removed. The caches must have synced
-// and the pools be set. Nothing may be attached before.
+// and the pools be set. Nothing may be attached before. It may be called again when it failed.
 func (r *Reconciler) Restore(ctx context.Context) error {
 	list := &v1alpha1.CiliumEndpointList{}
 	if err := r.Client.List(ctx, list); err != nil {
 		return err
 	}
-	known := make(map[string]bool, len(list.Items))
-	for i := range list.Items {
-		cep := &list.Items[i]
-		known[string(cep.UID)] = true
-		r.attachments.ensure(cep)
-		for _, addr := range addrsOf(cep) {
-			if err := r.Addresses.Adopt(string(cep.UID), addr); err != nil {
-				ctrl.LoggerFrom(ctx).Error(err, "Adopting an address", "CiliumEndpoint", cep.Namespace+"/"+cep.Name)
-			}
-		}
-	}
 	observed, err := r.Datapath.Endpoints(ctx)
 	if err != nil {
 		return fmt.Errorf("list what the kernel has: %w", err)
 	}
+	inKernel := make(map[string]dp.Observed, len(observed))
 	for _, o := range observed {
-		if known[o.UID] {
-			continue
-		}
-		if err := r.restoreStray(ctx, o); err != nil {
-			return err
+		inKernel[o.UID] = o
+	}
+	// The objects first, then the kernel: an agent that was killed before its write to an object has left a claim there.
+	for i := range list.Items {
+		r.adopt(ctx, &list.Items[i], addrsOf(&list.Items[i]))
+	}
+	known := make(map[string]bool, len(list.Items))
+	for i := range list.Items {
+		uid := string(list.Items[i].UID)
+		known[uid] = true
+		if o, found := inKernel[uid]; found {
+			r.adoptKernel(ctx, &list.Items[i], o)
 		}
 	}
-	return nil
+	ctrl.LoggerFrom(ctx).Info("Took over endpoints", "objects", len(list.Items), "served", r.Attached())
+	return r.restoreStrays(ctx, slices.DeleteFunc(observed, func(o dp.Observed) bool { return known[o.UID] }))
 }
 
-// restoreStray removes a device or map entry without an object, unless a live Pod of this node has its address: then
-// somebody stripped the object's finalizer, and the pod keeps its connections.
-func (r *Reconciler) restoreStray(ctx context.Context, o dp.Observed) error {
-	log := ctrl.LoggerFrom(ctx).WithValues("interface", o.HostIfName, "addresses", joinAddrs(o.Addrs))
-	for _, addr := range o.Addrs {
-		if err := r.Addresses.Adopt(o.UID, addr); err != nil {
-			log.Error(err, "Adopting the address of a device without an object")
+// adopt makes the reconciler know an endpoint with the number in its status, and have it hold addrs.
+func (r *Reconciler) adopt(ctx context.Context, cep *v1alpha1.CiliumEndpoint, addrs []netip.Addr) {
+	a := r.attachments.ensure(cep, r.Clock.Now())
+	r.attachments.reserve(a.ep.ID, a.cepUID)
+	for _, addr := range addrs {
+		if err := r.Addresses.Adopt(a.ep.UID, addr); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Adopting an address", "CiliumEndpoint", a.name.String())
 		}
 	}
-	pods := &corev1.PodList{}
-	if err := r.Client.List(ctx, pods); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return !podIsOver(&p) && hasAddress(&p, o) }) {
-		log.Info("Keeping a device without an object: a pod is using it")
-		return nil
-	}
-	log.Info("Removing a device without an object")
-	if err := r.Datapath.RemoveEndpoint(ctx, dp.Endpoint{UID: o.UID, ID: o.ID, HostIfName: o.HostIfName, Addrs: o.Addrs}); err != nil {
-		return fmt.Errorf("remove %s: %w", o.HostIfName, err)
-	}
-	r.Addresses.Cool(o.UID)
-	r.trash.put(o.HostIfName, func() { r.Addresses.Free(o.UID) })
-	return nil
 }
 
-func hasAddress(pod *corev1.Pod, o dp.Observed) bool {
-	return slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool {
-		return slices.ContainsFunc(o.Addrs, func(a netip.Addr) bool { return a.String() == ip.IP })
-	})
+// adoptKernel completes an endpoint by what the kernel shows of it.
+func (r *Reconciler) adoptKernel(ctx context.Context, cep *v1alpha1.CiliumEndpoint, o dp.Observed) {
+	a := r.attachments.ensure(cep, r.Clock.Now())
+	a.ep.ID = cmp.Or(a.ep.ID, o.ID)
+	if len(a.ep.Addrs) == 0 {
+		a.ep.Addrs = o.Addrs
+	}
+	r.adopt(ctx, cep, a.ep.Addrs)
+	// A device without entries was left half made: it is not what a pod was told to use.
+	a.served.Store(len(o.Addrs) > 0)
 }
 
 // Serve lets the reconciler work and wakes every endpoint of the node. Only after Restore.
@@ -89,23 +79,43 @@ func (r *Reconciler) Serve(ctx context.Context) error {
 	return r.WakeAll(ctx)
 }
 
-// WakeAll reconciles every endpoint of the node: something that concerns all of them changed.
+// WakeAll reconciles every endpoint of the node, those too whose object went away meanwhile: something that concerns all
+// of them changed.
 func (r *Reconciler) WakeAll(ctx context.Context) error {
 	list := &v1alpha1.CiliumEndpointList{}
 	if err := r.Client.List(ctx, list); err != nil {
 		return err
 	}
+	names := map[types.NamespacedName]bool{}
 	for i := range list.Items {
-		select {
-		case r.wake <- event.GenericEvent{Object: &list.Items[i]}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		names[types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}] = true
 	}
-	return nil
+	for _, a := range r.attachments.all() {
+		names[a.name] = true
+	}
+	for name := range names {
+		r.wakeName(ctx, name)
+	}
+	return ctx.Err()
+}
+
+// wakeName reconciles one endpoint soon.
+func (r *Reconciler) wakeName(ctx context.Context, name types.NamespacedName) {
+	object := &v1alpha1.CiliumEndpoint{}
+	object.Namespace, object.Name = name.Namespace, name.Name
+	select {
+	case r.wake <- event.GenericEvent{Object: object}:
+	case <-ctx.Done():
+	}
 }
 
 // Attached is the number of endpoints that the agent serves.
 func (r *Reconciler) Attached() int {
-	return len(r.attachments.all())
+	n := 0
+	for _, a := range r.attachments.all() {
+		if a.served.Load() {
+			n++
+		}
+	}
+	return n
 }

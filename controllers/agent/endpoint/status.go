@@ -28,7 +28,8 @@ func (r *Reconciler) applyStatus(ctx context.Context, a *attachment) error {
 	config := ac.CiliumEndpoint(a.cep.Name, a.cep.Namespace).
 		WithResourceVersion(a.cep.ResourceVersion).
 		WithStatus(statusConfig(a.status))
-	return r.Client.Status().Apply(ctx, config, fieldOwner, client.ForceOwnership)
+	// An object that is gone needs no status: its own event brings it here.
+	return client.IgnoreNotFound(r.Client.Status().Apply(ctx, config, fieldOwner, client.ForceOwnership))
 }
 
 // statusConfig holds the agent's part of s alone: the operator's conditions are left out.

@@ -10,17 +10,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/internal/index"
+	dp "github.com/ciliate-io/ciliate/internal/datapath"
 )
 
 const (
@@ -61,20 +62,29 @@ func (t Tombstones) read(file string) (tombstone, error) {
 	return stone, nil
 }
 
+// hostIfNames are the devices of the sandboxes that have a tombstone.
+func (t Tombstones) hostIfNames() map[string]bool {
+	names := map[string]bool{}
+	entries, _ := os.ReadDir(string(t)) // without the folder there is no tombstone
+	for _, entry := range entries {
+		if stone, err := t.read(entry.Name()); err == nil && !unfinished(entry.Name()) {
+			names[dp.HostIfName(stone.ContainerID, stone.IfName)] = true
+		}
+	}
+	return names
+}
+
 // watchTombstones wakes the endpoint of every new tombstone and removes those that have served.
 func (r *Reconciler) watchTombstones(ctx context.Context) error {
-	if err := os.MkdirAll(string(r.Tombstones), 0o700); err != nil {
-		return fmt.Errorf("make the folder of tombstones: %w", err)
-	}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch the folder of tombstones: %w", err)
 	}
 	defer func() { _ = watcher.Close() }()
-	if err := watcher.Add(string(r.Tombstones)); err != nil {
-		return fmt.Errorf("watch %s: %w", r.Tombstones, err)
+	if err := r.watchFolder(watcher); err != nil {
+		return err
 	}
-	ticker := time.NewTicker(sweepEvery)
+	ticker := r.Clock.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -84,25 +94,79 @@ func (r *Reconciler) watchTombstones(ctx context.Context) error {
 			if e.Has(fsnotify.Create) && !unfinished(e.Name) {
 				r.wakeByTombstone(ctx, filepath.Base(e.Name))
 			}
-		case <-ticker.C:
-			r.sweepTombstones(ctx)
+		case err := <-watcher.Errors:
+			ctrl.LoggerFrom(ctx).Error(err, "Watching the folder of tombstones")
+			r.sweep(ctx) // the kernel's queue ran over: look at all
+		case <-ticker.C():
+			if err := r.watchFolder(watcher); err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "Watching the folder of tombstones")
+			}
+			r.sweep(ctx)
 		}
 	}
+}
+
+// watchFolder makes the folder and watches it, again when somebody has removed it.
+func (r *Reconciler) watchFolder(watcher *fsnotify.Watcher) error {
+	if err := os.MkdirAll(string(r.Tombstones), 0o700); err != nil {
+		return fmt.Errorf("make the folder of tombstones: %w", err)
+	}
+	if err := watcher.Add(string(r.Tombstones)); err != nil {
+		return fmt.Errorf("watch %s: %w", r.Tombstones, err)
+	}
+	return nil
 }
 
 // unfinished tells whether the plugin is still writing the file: it renames it when it is whole.
 func unfinished(file string) bool { return strings.HasPrefix(filepath.Base(file), ".") }
 
+// wakeByTombstone reconciles the endpoint that a tombstone is about. A DEL without CNI_ARGS names no pod.
 func (r *Reconciler) wakeByTombstone(ctx context.Context, file string) {
 	stone, err := r.Tombstones.read(file)
-	if err != nil || stone.Name == "" {
-		return // a DEL without CNI_ARGS names no pod; the sweep keeps the file until nothing can come of it
+	if err != nil {
+		return // taken away again, or not ours: the sweep says so
 	}
-	object := &v1alpha1.CiliumEndpoint{ObjectMeta: metav1.ObjectMeta{Namespace: stone.Namespace, Name: stone.Name}}
-	select {
-	case r.wake <- event.GenericEvent{Object: object}:
-	case <-ctx.Done():
+	if err := r.sweepStrays(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Removing devices without an object")
 	}
+	if stone.Name != "" {
+		r.wakeName(ctx, types.NamespacedName{Namespace: stone.Namespace, Name: stone.Name})
+		return
+	}
+	found, err := r.bySandbox(ctx, stone)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Looking for the endpoint of a tombstone", "file", file)
+	}
+	for i := range found {
+		r.wakeName(ctx, client.ObjectKeyFromObject(&found[i]))
+	}
+}
+
+// bySandbox are the endpoints of a sandbox, for a tombstone that names no pod.
+func (r *Reconciler) bySandbox(ctx context.Context, stone tombstone) ([]v1alpha1.CiliumEndpoint, error) {
+	list := &v1alpha1.CiliumEndpointList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(list.Items, func(cep v1alpha1.CiliumEndpoint) bool { return !stone.isOf(&cep) }), nil
+}
+
+func (s tombstone) isOf(cep *v1alpha1.CiliumEndpoint) bool {
+	return cep.Spec.ContainerID == s.ContainerID && cep.Spec.IfName == s.IfName
+}
+
+// sweep looks at every tombstone, old or new: news of one may have been lost.
+func (r *Reconciler) sweep(ctx context.Context) {
+	if err := r.sweepStrays(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Removing devices without an object")
+	}
+	stones := r.Tombstones.hostIfNames()
+	for _, a := range r.attachments.all() {
+		if stones[a.hostIfName] {
+			r.wakeName(ctx, a.name)
+		}
+	}
+	r.sweepTombstones(ctx)
 }
 
 // sweepTombstones removes every tombstone that is old enough and whose object is gone for certain.
@@ -128,15 +192,26 @@ func (r *Reconciler) sweepTombstone(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if stone.Name != "" {
-		cep := &v1alpha1.CiliumEndpoint{}
-		err := r.Live.Get(ctx, types.NamespacedName{Namespace: stone.Namespace, Name: stone.Name}, cep)
-		if client.IgnoreNotFound(err) != nil {
-			return err
-		}
-		if err == nil && cep.Spec.ContainerID == stone.ContainerID && cep.Spec.IfName == stone.IfName {
-			return r.deleteObject(ctx, cep, "Deleting the endpoint of a sandbox that is gone")
+	ceps, err := r.liveOf(ctx, stone)
+	if err != nil {
+		return err
+	}
+	for i := range ceps {
+		if stone.isOf(&ceps[i]) {
+			return r.deleteObject(ctx, &ceps[i], "Deleting the endpoint of a sandbox that is gone")
 		}
 	}
 	return os.Remove(filepath.Join(string(r.Tombstones), file))
+}
+
+// liveOf are the endpoints that a tombstone may be about, as the apiserver has them now.
+func (r *Reconciler) liveOf(ctx context.Context, stone tombstone) ([]v1alpha1.CiliumEndpoint, error) {
+	if stone.Name == "" {
+		list := &v1alpha1.CiliumEndpointList{}
+		err := r.Live.List(ctx, list, client.MatchingFields{index.EndpointNode: r.NodeName})
+		return list.Items, err
+	}
+	cep := v1alpha1.CiliumEndpoint{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: stone.Namespace, Name: stone.Name}, &cep)
+	return []v1alpha1.CiliumEndpoint{cep}, client.IgnoreNotFound(err)
 }

@@ -5,7 +5,9 @@ package endpoint
 
 import (
 	"context"
+	"hash/fnv"
 	"maps"
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -13,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -20,10 +23,8 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
 )
 
-// retryLimiter is quick at first (a lost race is over within milliseconds) and patient in the end.
-func retryLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
-	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](10*time.Millisecond, 30*time.Second)
-}
+// namespaceSpread is the time over which the endpoints of a namespace follow a change of its labels.
+const namespaceSpread = 30 * time.Second
 
 // endpointChanges leaves out updates of the status, which the agent itself writes: the spec never changes, so a new
 // deletionTimestamp is all there is to see.
@@ -41,21 +42,28 @@ func podChanges() builder.Predicates {
 	}})
 }
 
-func labelChanges() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return true },
-		UpdateFunc: labelsChanged,
-		DeleteFunc: func(event.DeleteEvent) bool { return false },
-	})
-}
-
 func labelsChanged(e event.UpdateEvent) bool {
 	return !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels())
 }
 
-// inNamespace are the endpoints of a namespace: its labels are part of their identities.
-func (r *Reconciler) inNamespace(_ context.Context, ns client.Object) []reconcile.Request {
-	return r.where(func(a *attachment) bool { return a.name.Namespace == ns.GetName() })
+// namespaceChanges wakes the endpoints of a namespace whose labels changed: they are part of identities. A namespace can
+// have thousands of pods on hundreds of nodes, so the writes that follow are spread.
+func (r *Reconciler) namespaceChanges() handler.EventHandler {
+	return handler.Funcs{UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if !labelsChanged(e) {
+			return
+		}
+		for _, req := range r.where(func(a *attachment) bool { return a.name.Namespace == e.ObjectNew.GetName() }) {
+			q.AddAfter(req, spread(req.NamespacedName))
+		}
+	}}
+}
+
+// spread is the endpoint's own place in the time over which the endpoints of a namespace are spread.
+func spread(name types.NamespacedName) time.Duration {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(name.String())) // a hash never fails to write
+	return time.Duration(hash.Sum32()) * namespaceSpread / math.MaxUint32
 }
 
 // withIdentity are the endpoints that want the labels of an identity.
@@ -72,7 +80,7 @@ func (r *Reconciler) where(match func(*attachment) bool) []reconcile.Request {
 	var out []reconcile.Request
 	for _, a := range r.attachments.all() {
 		if match(a) {
-			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName(a.name)})
+			out = append(out, reconcile.Request{NamespacedName: a.name})
 		}
 	}
 	return out

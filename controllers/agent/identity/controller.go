@@ -8,12 +8,17 @@ package identity
 import (
 	"context"
 	"strconv"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/internal/retry"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 )
 
@@ -28,6 +33,8 @@ type datapath interface {
 type Reconciler struct {
 	client   client.Client
 	datapath datapath
+	// writing: what was read from the cache must not be written over what was read later.
+	writing sync.Mutex
 }
 
 // New returns a Reconciler that reads from c.
@@ -35,7 +42,10 @@ func New(c client.Client, d datapath) *Reconciler { return &Reconciler{client: c
 
 // SetupWithManager makes the reconciler one of mgr's.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("identity").For(&v1alpha1.CiliumIdentity{}).Complete(r)
+	return ctrl.NewControllerManagedBy(mgr).Named("identity").
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
+		For(&v1alpha1.CiliumIdentity{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Complete(r)
 }
 
 // Reconcile adds or removes one identity.
@@ -44,6 +54,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !ok {
 		return ctrl.Result{}, nil // the API allows only numbers as names
 	}
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	err := r.client.Get(ctx, req.NamespacedName, &v1alpha1.CiliumIdentity{})
 	if apierrors.IsNotFound(err) {
 		return ctrl.Result{}, r.datapath.DeleteIdentity(number)
@@ -56,6 +68,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 // Sync makes the table what the cache holds, all at once. The cache must have synced.
 func (r *Reconciler) Sync(ctx context.Context) error {
+	r.writing.Lock()
+	defer r.writing.Unlock()
 	list := &v1alpha1.CiliumIdentityList{}
 	if err := r.client.List(ctx, list); err != nil {
 		return err

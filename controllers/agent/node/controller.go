@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/internal/retry"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/ipam"
 )
@@ -65,7 +67,9 @@ type Reconciler struct {
 
 // New returns a Reconciler.
 func New(o Options) *Reconciler {
-	return &Reconciler{Options: o, State: State{programmed: make(chan struct{})}, changed: make(chan event.GenericEvent, 1)}
+	r := &Reconciler{Options: o, State: State{programmed: make(chan struct{})}, changed: make(chan event.GenericEvent, 1)}
+	r.setConfig(&r.Config, &r.Config) // in force until another is seen, even if the object is deleted meanwhile
+	return r
 }
 
 // SetupWithManager makes the reconciler one of mgr's.
@@ -75,6 +79,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("node").
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Watches(&v1alpha1.CiliumNode{}, own, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.CiliumConfig{}, own).
 		WatchesRawSource(source.Channel(r.changed, own)).
@@ -87,7 +92,10 @@ func (r *Reconciler) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.Changes:
+		case _, more := <-r.Changes:
+			if !more {
+				return nil
+			}
 			r.Wake()
 		}
 	}
@@ -118,10 +126,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	programErr := r.program(ctx, node, status)
 	r.describe(node, status, programErr)
 	reportErr := r.report(ctx, node, status)
-	if err := errors.Join(passing(programErr), reportErr); err != nil {
-		return ctrl.Result{}, err
+	if err := passing(programErr); err != nil {
+		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
-	return ctrl.Result{RequeueAfter: reportEvery}, nil
+	return retry.Result(ctrl.Result{RequeueAfter: reportEvery}, reportErr)
 }
 
 // readConfig takes over the live parts of the configuration.

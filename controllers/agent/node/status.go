@@ -67,8 +67,8 @@ func reasonOf(err error) (reason, message string) {
 
 func fullMap(d *v1alpha1.NodeDatapath) string {
 	for _, m := range d.Maps {
-		if float64(m.Entries) >= pressure*float64(m.MaxEntries) {
-			return fmt.Sprintf("The agent serves pods, but map %s holds %d of %d entries", m.Name, m.Entries, m.MaxEntries)
+		if m.MaxEntries > 0 && float64(m.Entries) >= pressure*float64(m.MaxEntries) {
+			return fmt.Sprintf("The agent serves pods, but map %s is at least %.0f %% full", m.Name, 100*pressure)
 		}
 	}
 	return ""
