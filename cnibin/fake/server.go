@@ -101,7 +101,7 @@ func (s *Server) Kubeconfig(t *testing.T, token string) []byte {
 }
 
 // Kubeconfig is a kubeconfig as the agent writes it: JSON, one context.
-func Kubeconfig(t *testing.T, url string, ca *x509.Certificate, token string) []byte {
+func Kubeconfig(t testing.TB, url string, ca *x509.Certificate, token string) []byte {
 	t.Helper()
 	pemCA := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw})
 	type m = map[string]any

@@ -35,7 +35,7 @@ type cluster struct {
 	client client.WithWatch
 }
 
-func start(t *testing.T) *cluster {
+func start(t testing.TB) *cluster {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Fatal("KUBEBUILDER_ASSETS is not set: run make test-integration, or set it to what hack/tools/build.sh --bin-dir prints")
@@ -58,7 +58,7 @@ func start(t *testing.T) *cluster {
 	return c
 }
 
-func newClient(t *testing.T, config *rest.Config) client.WithWatch {
+func newClient(t testing.TB, config *rest.Config) client.WithWatch {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -74,7 +74,7 @@ func newClient(t *testing.T, config *rest.Config) client.WithWatch {
 }
 
 // newToken asks for the token of a service account that may do everything: what the agents may is tested elsewhere.
-func (c *cluster) newToken(t *testing.T) string {
+func (c *cluster) newToken(t testing.TB) string {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "cni"}}
 	binding := &rbacv1.ClusterRoleBinding{
@@ -102,7 +102,7 @@ func (c *cluster) http() *http.Client {
 	return &http.Client{Transport: transport.NewBearerAuthRoundTripper(c.token, trusting)}
 }
 
-func certificate(t *testing.T, data []byte) *x509.Certificate {
+func certificate(t testing.TB, data []byte) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode(data)
 	if block == nil {
