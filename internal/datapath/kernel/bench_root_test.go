@@ -47,6 +47,37 @@ func BenchmarkAddEndpoint(b *testing.B) {
 	b.ReportMetric(median(endpoints), "ms-endpoint-p50")
 }
 
+// BenchmarkBesideMany tells what removing an endpoint, looking over the node and listing all cost when a hundred others are
+// there.
+func BenchmarkBesideMany(b *testing.B) {
+	const others = 100
+	n := newNode(b, "192.0.2.1", "2001:db8::1")
+	ensure(b, n)
+	for i := range others {
+		addEndpoint(b, n.Datapath, benchEndpoint(i, lab.New(b).Path()))
+	}
+	var took [4][]time.Duration
+	for i := others; b.Loop(); i++ {
+		ep := benchEndpoint(i, lab.New(b).Path())
+		addEndpoint(b, n.Datapath, ep)
+		for j, deed := range []func() error{
+			func() error { return n.RemoveEndpoint(b.Context(), ep) },
+			func() error { return n.DeleteInterface(b.Context(), ep.HostIfName) },
+			func() error { _, err := n.EnsureNode(b.Context(), n.want); return err },
+			func() error { _, err := n.Endpoints(b.Context()); return err },
+		} {
+			start := time.Now()
+			if err := deed(); err != nil {
+				b.Fatal(err)
+			}
+			took[j] = append(took[j], time.Since(start))
+		}
+	}
+	for j, name := range []string{"remove", "delete", "node", "list"} {
+		b.ReportMetric(median(took[j]), "ms-"+name+"-p50")
+	}
+}
+
 func takeAway(b *testing.B, d *kernel.Datapath, ep datapath.Endpoint) {
 	b.Helper()
 	if err := d.RemoveEndpoint(b.Context(), ep); err != nil {

@@ -248,7 +248,7 @@ func wantEndpoints(t *testing.T, d *kernel.Datapath, want int) {
 	}
 }
 
-func addEndpoint(t *testing.T, d *kernel.Datapath, ep datapath.Endpoint) datapath.Interface {
+func addEndpoint(t testing.TB, d *kernel.Datapath, ep datapath.Endpoint) datapath.Interface {
 	t.Helper()
 	ifc, err := d.EnsureInterface(t.Context(), ep)
 	if err != nil {

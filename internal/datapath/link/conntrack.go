@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -15,47 +18,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel looks for connections itself if it is told which part of which tuple is meant: reading a table of 100,000
-// entries to find a pod's ten takes more than a second.
-const (
-	ctaFilter           = 25 // CTA_FILTER of nfnetlink_conntrack.h
-	ctaFilterOrigFlags  = 1
-	ctaFilterReplyFlags = 2
-	ctaFilterSource     = 1 // the bit for the tuple's source address
-)
+// tracking speaks with the kernel's connection tracking. To look for connections the kernel walks its whole table, which
+// takes 10 ms even when it is empty. So it is walked once for all addresses that wait to be purged, and not, as the
+// kernel's own filter would have it, once for each address, family and direction.
+type tracking struct {
+	sockets map[int]*nl.SocketHandle
 
-// end is one of the two tuples of a connection, by whose source an address is found. With both, every connection is: an
-// address that another is translated to shows as the source of the reply.
-type end struct {
-	tuple, flags uint16
+	walking sync.Mutex // one walk at a time
+	mu      sync.Mutex
+	next    *purge // who comes now goes with this walk
 }
 
-func ends() []end {
-	return []end{{nl.CTA_TUPLE_ORIG, ctaFilterOrigFlags}, {nl.CTA_TUPLE_REPLY, ctaFilterReplyFlags}}
+// purge is one walk for several callers.
+type purge struct {
+	addrs []netip.Addr
+	done  chan struct{}
+	err   error
 }
 
-// tracking is a socket to the kernel's connection tracking.
-type tracking map[int]*nl.SocketHandle
-
-func openTracking() (tracking, error) {
+func openTracking() (*tracking, error) {
 	socket, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open netfilter socket: %w", err)
 	}
-	return tracking{unix.NETLINK_NETFILTER: {Socket: socket}}, nil
+	return &tracking{sockets: map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: socket}}}, nil
 }
 
-func (c tracking) close() { c[unix.NETLINK_NETFILTER].Close() }
+func (c *tracking) close() { c.sockets[unix.NETLINK_NETFILTER].Close() }
 
 // PurgeConntrack makes the kernel forget the connections of addresses, so that their next owner inherits no
 // translation. A kernel without connection tracking has nothing to forget.
 func (l *Links) PurgeConntrack(addrs []netip.Addr) error {
-	for _, addr := range addrs {
-		for _, end := range ends() {
-			if err := l.tracking.purge(addr, end); err != nil && !lacksConntrack(err) {
-				return fmt.Errorf("purge connections of %s: %w", addr, err)
-			}
-		}
+	if len(addrs) == 0 {
+		return nil
+	}
+	if err := l.tracking.purge(addrs); err != nil && !lacksConntrack(err) {
+		return fmt.Errorf("purge connections of %v: %w", addrs, err)
 	}
 	return nil
 }
@@ -66,48 +64,103 @@ func lacksConntrack(err error) bool {
 		errors.Is(err, unix.EPROTONOSUPPORT)
 }
 
-// purge deletes the connections that have the address as the source of one end.
-func (c tracking) purge(addr netip.Addr, e end) error {
-	list := c.request(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, addr)
-	list.AddData(tupleSource(addr, e.tuple))
-	list.AddData(sourceFilter(e.flags))
-	found, err := list.Execute(unix.NETLINK_NETFILTER, 0)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return err
+// purge goes with the next walk, and makes it if nobody else does.
+func (c *tracking) purge(addrs []netip.Addr) error {
+	c.mu.Lock()
+	p, leads := c.next, c.next == nil
+	if leads {
+		p = &purge{done: make(chan struct{})}
+		c.next = p
 	}
-	for _, connection := range found {
-		forget := c.request(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, addr)
-		forget.AddRawData(connection[nl.SizeofNfgenmsg:])
-		if _, err := forget.Execute(unix.NETLINK_NETFILTER, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	p.addrs = append(p.addrs, addrs...)
+	c.mu.Unlock()
+	if leads {
+		c.walk(p)
 	}
-	return nil
+	<-p.done
+	return p.err
 }
 
-func (c tracking) request(operation, flags int, addr netip.Addr) *nl.NetlinkRequest {
-	request := nl.NewNetlinkRequest(int(netlink.ConntrackTable)<<8|operation, flags)
-	request.Sockets = c
-	family := unix.AF_INET
-	if addr.Is6() {
-		family = unix.AF_INET6
+// walk waits for the walk before it, meanwhile taking on others.
+func (c *tracking) walk(p *purge) {
+	c.walking.Lock()
+	defer c.walking.Unlock()
+	c.mu.Lock()
+	c.next = nil
+	c.mu.Unlock()
+	defer close(p.done)
+	found, err := c.find(p.addrs)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		p.err = err
+		return
 	}
-	request.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(family), Version: nl.NFNETLINK_V0})
+	for _, connection := range found {
+		forget := c.request(nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK, connection[0])
+		forget.AddRawData(connection[nl.SizeofNfgenmsg:])
+		if _, err := forget.Execute(unix.NETLINK_NETFILTER, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			p.err = errors.Join(p.err, err)
+		}
+	}
+}
+
+// find returns the kernel's messages about connections of the addresses.
+func (c *tracking) find(addrs []netip.Addr) (found [][]byte, err error) {
+	list := c.request(nl.IPCTNL_MSG_CT_GET, unix.NLM_F_DUMP, unix.AF_UNSPEC)
+	err = list.ExecuteIter(unix.NETLINK_NETFILTER, 0, func(message []byte) bool {
+		if hasSource(message, addrs) {
+			found = append(found, slices.Clone(message))
+		}
+		return true
+	})
+	return found, err
+}
+
+// request starts a message; the family is a byte of its header.
+func (c *tracking) request(operation, flags int, family byte) *nl.NetlinkRequest {
+	request := nl.NewNetlinkRequest(int(netlink.ConntrackTable)<<8|operation, flags)
+	request.Sockets = c.sockets
+	request.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0})
 	return request
 }
 
-func tupleSource(addr netip.Addr, tuple uint16) *nl.RtAttr {
-	source := nl.CTA_IP_V4_SRC
-	if addr.Is6() {
-		source = nl.CTA_IP_V6_SRC
+// hasSource reports whether one of the addresses is the source of the connection or of its reply. So every connection is
+// found: an address that another one is translated to shows as the source of the reply.
+func hasSource(message []byte, addrs []netip.Addr) bool {
+	if len(message) < nl.SizeofNfgenmsg {
+		return false
 	}
-	attr := nl.NewRtAttr(unix.NLA_F_NESTED|int(tuple), nil)
-	attr.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil).AddRtAttr(source, addr.AsSlice())
-	return attr
+	for _, tuple := range attributes(message[nl.SizeofNfgenmsg:]) {
+		kind := tuple.Attr.Type & nl.NLA_TYPE_MASK
+		if kind != nl.CTA_TUPLE_ORIG && kind != nl.CTA_TUPLE_REPLY {
+			continue
+		}
+		if source := tupleSource(tuple.Value); slices.Contains(addrs, source) {
+			return true
+		}
+	}
+	return false
 }
 
-func sourceFilter(flags uint16) *nl.RtAttr {
-	attr := nl.NewRtAttr(unix.NLA_F_NESTED|ctaFilter, nil)
-	attr.AddRtAttr(int(flags), nl.Uint32Attr(ctaFilterSource))
-	return attr
+// tupleSource is the source address in a tuple; invalid if there is none.
+func tupleSource(tuple []byte) netip.Addr {
+	for _, part := range attributes(tuple) {
+		if part.Attr.Type&nl.NLA_TYPE_MASK != nl.CTA_TUPLE_IP {
+			continue
+		}
+		for _, ip := range attributes(part.Value) {
+			if kind := ip.Attr.Type & nl.NLA_TYPE_MASK; kind == nl.CTA_IP_V4_SRC || kind == nl.CTA_IP_V6_SRC {
+				return toAddr(ip.Value)
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// attributes splits a message; one that is cut short has none.
+func attributes(data []byte) []syscall.NetlinkRouteAttr {
+	all, err := nl.ParseRouteAttr(data)
+	if err != nil {
+		return nil
+	}
+	return all
 }

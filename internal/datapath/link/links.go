@@ -27,7 +27,7 @@ const (
 // because opening one costs as much as the request itself.
 type Links struct {
 	nl       *netlink.Handle
-	tracking tracking
+	tracking *tracking
 	sysctls  Sysctls
 	random   io.Reader
 }

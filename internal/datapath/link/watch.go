@@ -5,8 +5,8 @@ package link
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -33,26 +33,22 @@ func Changes(ctx context.Context, after func(time.Duration) <-chan time.Time) (<
 		<-ctx.Done()
 		socket.Close()
 	}()
-	go listen(socket, raw)
+	go listen(ctx, socket, raw)
 	changes := make(chan struct{}, 1)
 	go coalesce(raw, changes, after)
 	return changes, nil
 }
 
-// listen reads until the socket is closed. Messages that did not fit into the socket's buffer may have been about
-// anything, so their loss counts as a change.
-func listen(socket *nl.NetlinkSocket, raw chan<- struct{}) {
+// listen reads until ctx ends. Messages that did not fit into the socket's buffer, or could not be read, may have been
+// about anything, so their loss counts as a change.
+func listen(ctx context.Context, socket *nl.NetlinkSocket, raw chan<- struct{}) {
 	defer close(raw)
 	for {
 		messages, _, err := socket.Receive()
-		lost := errors.Is(err, unix.ENOBUFS)
-		if err != nil && !lost {
+		if ctx.Err() != nil {
 			return
 		}
-		for _, message := range messages {
-			lost = lost || concernsNode(message)
-		}
-		if lost {
+		if err != nil || slices.ContainsFunc(messages, concernsNode) {
 			signal(raw)
 		}
 	}
