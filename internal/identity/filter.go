@@ -48,6 +48,10 @@ func (f Filter) counts(key string) bool {
 	return len(f.Include) == 0 || matches(f.Include, key)
 }
 
+// Derived tells whether a label of an identity speaks of the pod's namespace, service account or cluster, and so is not
+// one that the pod has.
+func Derived(key string) bool { return forged(strings.TrimPrefix(key, Source)) }
+
 // forged tells whether a pod label would pass for one that speaks of its namespace, service account or cluster.
 func forged(key string) bool {
 	return strings.HasPrefix(key, "io.cilium.k8s.") || strings.HasPrefix(key, "io.kubernetes.pod.")

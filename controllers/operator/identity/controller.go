@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/internal/index"
 	"github.com/ciliate-io/ciliate/controllers/operator/internal/conflict"
 	"github.com/ciliate-io/ciliate/controllers/operator/internal/translate"
 	"github.com/ciliate-io/ciliate/internal/identity"
@@ -67,6 +69,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("identity").
 		For(&corev1.Pod{}, builder.WithPredicates(identityChanges())).
 		Watches(&corev1.Namespace{}, r.followNamespace()).
+		Watches(&v1alpha1.CiliumIdentity{}, handler.EnqueueRequestsFromMapFunc(r.users), builder.WithPredicates(losses())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }
@@ -77,6 +80,43 @@ func identityChanges() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool { return !maps.Equal(e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()) },
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	}
+}
+
+// losses lets an identity pass that agents can no longer choose.
+func losses() predicate.Predicate {
+	retired := func(obj client.Object) bool { return obj.(*v1alpha1.CiliumIdentity).Status.RetiredAt != nil }
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool { return retired(e.ObjectNew) && !retired(e.ObjectOld) },
+	}
+}
+
+// users are the pods that have the labels of an identity. One that came while the identity was being retired found it
+// still in force.
+func (r *Reconciler) users(ctx context.Context, obj client.Object) []reconcile.Request {
+	labels := index.IdentityLabels(obj.(*v1alpha1.CiliumIdentity))
+	var pods corev1.PodList
+	if err := r.client.List(ctx, &pods, client.InNamespace(labels[identity.KeyNamespace])); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing the pods of an identity", "CiliumIdentity", obj.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range pods.Items {
+		if subset(labels, pods.Items[i].Labels) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&pods.Items[i])})
+		}
+	}
+	return requests
+}
+
+// subset tells whether a pod has all labels of an identity that come from pods.
+func subset(labels identity.Labels, pod map[string]string) bool {
+	for k, v := range labels {
+		if have, ok := pod[strings.TrimPrefix(k, identity.Source)]; !identity.Derived(k) && (!ok || have != v) {
+			return false
+		}
+	}
+	return true
 }
 
 // followNamespace wakes the pods of a namespace: at once when the namespace appears (they may have come before it),

@@ -14,10 +14,10 @@ import (
 // pause is for how long the cache has time to see what won.
 const pause = 100 * time.Millisecond
 
-// Requeue passes on what a reconcile ended with; a conflict (another writer was faster, or the object has gone and come
-// back) becomes another try soon.
+// Requeue passes on what a reconcile ended with; a conflict (another writer was faster, or the object has gone, with or
+// without a successor) becomes another try soon.
 func Requeue(result ctrl.Result, err error) (ctrl.Result, error) {
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return ctrl.Result{RequeueAfter: pause}, nil
 	}
 	return result, err
