@@ -39,6 +39,9 @@ type Datapath struct {
 	endpoints map[string]forwarded // what EnsureEndpoint made, by host-side device
 }
 
+// ipvsDevice is where kube-proxy puts the addresses of Services when it uses IPVS.
+const ipvsDevice = "kube-ipvs0"
+
 // maxTurns is how many endpoints are worked on at once. The kernel has one lock for all devices: fifty who wait for it at
 // once were seen to take twice as long as four.
 const maxTurns = 4
@@ -108,6 +111,13 @@ func (d *Datapath) Close() error {
 // ForeignServices reports who else translates Services with netfilter on this node. Packets that are redirected past the
 // host's stack would escape his translation.
 func (d *Datapath) ForeignServices() (found bool, who string, err error) {
+	ipvs, err := d.links.Index(ipvsDevice)
+	if err != nil {
+		return false, "", err
+	}
+	if ipvs != 0 {
+		return true, "kube-proxy (device " + ipvsDevice + ")", nil
+	}
 	who, err = masquerade.ForeignServices()
 	return who != "", who, err
 }
