@@ -62,6 +62,8 @@ clusterDNS: ["$DNS_IP"]
 clusterDomain: cluster.local
 resolvConf: /etc/kubernetes/resolv.conf
 maxPods: 250
+# Tests kill the same container again and again; minutes between its lives would only be waited for.
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 serializeImagePulls: false
 # The disk is the machine's, and its fill level not the cluster's business.
 evictionHard: {memory.available: "0%", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%"}
