@@ -35,7 +35,9 @@ static __always_inline int route(struct __sk_buff *skb, struct packet *pkt,
 		return deliver(skb, pkt, local);
 	}
 	to = ipcache_lookup(&pkt->daddr);
-	if (!to || !identity_is_pod(to->identity))
+	if (!to)
+		return -DROP_UNKNOWN_TARGET;
+	if (!identity_is_pod(to->identity))
 		return is_forged_tunnel(pkt) ? -DROP_ENCAP_PROHIBITED : to_stack(skb, pkt);
 	if (!ipcache_is_remote(to))
 		return -DROP_STALE_OR_UNROUTABLE_IP;

@@ -60,6 +60,8 @@ enum drop_reason {
 	DROP_WRITE_ERROR = 141,
 	/* A packet on the tunnel device came without tunnel metadata. */
 	DROP_NO_TUNNEL_KEY = 147,
+	/* Nothing at all is known of the destination: the agent has not filled its table yet. */
+	DROP_UNKNOWN_TARGET = 150,
 	/* The destination lies in a range of this node's pods, and no pod has it. */
 	DROP_STALE_OR_UNROUTABLE_IP = 151,
 	/* What came through the tunnel is for no pod and no address of this node. */

@@ -87,8 +87,27 @@ func newNode(t testing.TB, number int, cfg loader.Config) *node {
 	return n
 }
 
-// addPod makes a pod with the node's next addresses.
+// addPod makes a pod with the node's next addresses and brings it up.
 func (n *node) addPod(t testing.TB, identity datapath.Identity, mtu int) *pod {
+	t.Helper()
+	p := n.makePod(t, identity, mtu)
+	host, err := n.link.LinkByIndex(p.ifc.HostIndex)
+	must(t, err)
+	must(t, n.link.LinkSetUp(host))
+	for i, a := range p.endpoint.Addrs {
+		p.awaitLocal(t, a)
+		must(t, n.link.NeighSet(&netlink.Neigh{
+			LinkIndex: p.ifc.HostIndex, IP: a.AsSlice(), HardwareAddr: p.ifc.MAC, State: netlink.NUD_PERMANENT,
+		}))
+		must(t, n.link.RouteAdd(&netlink.Route{
+			LinkIndex: p.ifc.HostIndex, Dst: network(full(a)), Src: n.routers[i].AsSlice(), Scope: netlink.SCOPE_LINK,
+		}))
+	}
+	return p
+}
+
+// makePod makes a pod whose host-side device is still down: nothing moves but what a test sends.
+func (n *node) makePod(t testing.TB, identity datapath.Identity, mtu int) *pod {
 	t.Helper()
 	n.pods++
 	p := &pod{namespace: newNamespace(t)}
@@ -106,18 +125,6 @@ func (n *node) addPod(t testing.TB, identity datapath.Identity, mtu int) *pod {
 		must(t, n.maps.PutRoutes([]datapath.Route{{Prefix: full(a), Identity: identity}}))
 	}
 	must(t, n.objects.AttachPod(p.ifc.HostIndex))
-	host, err := n.link.LinkByIndex(p.ifc.HostIndex)
-	must(t, err)
-	must(t, n.link.LinkSetUp(host))
-	for i, a := range p.endpoint.Addrs {
-		p.awaitLocal(t, a)
-		must(t, n.link.NeighSet(&netlink.Neigh{
-			LinkIndex: p.ifc.HostIndex, IP: a.AsSlice(), HardwareAddr: p.ifc.MAC, State: netlink.NUD_PERMANENT,
-		}))
-		must(t, n.link.RouteAdd(&netlink.Route{
-			LinkIndex: p.ifc.HostIndex, Dst: network(full(a)), Src: n.routers[i].AsSlice(), Scope: netlink.SCOPE_LINK,
-		}))
-	}
 	return p
 }
 

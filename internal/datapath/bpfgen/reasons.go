@@ -30,6 +30,8 @@ const (
 	DropWriteError Reason = 141
 	// DropNoTunnelKey: A packet on the tunnel device came without tunnel metadata.
 	DropNoTunnelKey Reason = 147
+	// DropUnknownTarget: Nothing at all is known of the destination: the agent has not filled its table yet.
+	DropUnknownTarget Reason = 150
 	// DropStaleOrUnroutableIP: The destination lies in a range of this node's pods, and no pod has it.
 	DropStaleOrUnroutableIP Reason = 151
 	// DropNoLocalPod: What came through the tunnel is for no pod and no address of this node.
@@ -97,6 +99,8 @@ func (r Reason) String() string {
 		return "WRITE_ERROR"
 	case DropNoTunnelKey:
 		return "NO_TUNNEL_KEY"
+	case DropUnknownTarget:
+		return "UNKNOWN_TARGET"
 	case DropStaleOrUnroutableIP:
 		return "STALE_OR_UNROUTABLE_IP"
 	case DropNoLocalPod:
