@@ -23,6 +23,9 @@ func TestTraffic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, m)
 			for _, path := range c.paths() {
+				if path.name == toOtherNode {
+					path.source = m.sourceAtNode(c)
+				}
 				for _, to := range path.to {
 					c.wantPing(t, path, to, 56)
 					c.wantConnect(t, path, to)
@@ -41,6 +44,17 @@ type path struct {
 	source []netip.Addr
 }
 
+const toOtherNode = "pod to another node"
+
+// sourceAtNode is what another node sees of a pod: in the tunnel there is no way back to the pod but by its own node,
+// natively there is.
+func (m mode) sourceAtNode(c *cluster) []netip.Addr {
+	if m.cfg.Native {
+		return c.nodes[0].pods[0].Addrs
+	}
+	return c.nodes[0].want.Addrs
+}
+
 func (c *cluster) paths() []path {
 	one, two := c.nodes[0], c.nodes[1]
 	pod := one.pods[0]
@@ -53,7 +67,7 @@ func (c *cluster) paths() []path {
 		{name: "node to pod on another node", from: one.netns, at: two.pods[0].netns, to: two.pods[0].Addrs},
 		{name: "pod to its router", from: pod.netns, at: one.netns, to: one.want.Routers, source: pod.Addrs},
 		{name: "pod to its node", from: pod.netns, at: one.netns, to: one.want.Addrs, source: pod.Addrs},
-		{name: "pod to another node", from: pod.netns, at: two.netns, to: two.want.Addrs},
+		{name: toOtherNode, from: pod.netns, at: two.netns, to: two.want.Addrs},
 		{name: "pod to the world", from: pod.netns, at: c.world, to: world, source: one.want.Addrs},
 		{name: "node to the world", from: one.netns, at: c.world, to: world, source: one.want.Addrs},
 	}

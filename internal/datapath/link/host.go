@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
 )
 
 // EnsureHost makes the device on which the router addresses sit, up. It is one end of a veth pair, because some kernels
@@ -22,6 +24,9 @@ func (l *Links) EnsureHost(routers []netip.Addr, mtu int) error {
 	}
 	if err != nil {
 		return err
+	}
+	if device.Type() != veth {
+		return fmt.Errorf("%s is of kind %s: %w", HostDevice, device.Type(), datapath.ErrForeignDevice)
 	}
 	peer, err := l.nl.LinkByIndex(device.Attrs().ParentIndex)
 	if err != nil {
@@ -114,11 +119,11 @@ func (l *Links) addrsOf(device netlink.Link) ([]netip.Prefix, error) {
 	return have, nil
 }
 
-// EnsureForwarding turns the node into a router for the families of the given addresses. Where a device took its default
-// route from router advertisements it shall go on doing so: the kernel stops when a node begins to forward.
+// EnsureForwarding turns the node into a router for the families of the given addresses: altogether, and each card for
+// itself, since either can be switched off alone.
 func (l *Links) EnsureForwarding(routers []netip.Addr, devices []Device) error {
 	if slices.ContainsFunc(routers, netip.Addr.Is4) {
-		if err := l.sysctls.Ensure("1", "ipv4", "ip_forward"); err != nil {
+		if err := l.forwardIPv4(devices); err != nil {
 			return err
 		}
 	}
@@ -131,6 +136,20 @@ func (l *Links) EnsureForwarding(routers []netip.Addr, devices []Device) error {
 	return l.sysctls.Ensure("0", "ipv4", "conf", "all", "rp_filter")
 }
 
+func (l *Links) forwardIPv4(devices []Device) error {
+	if err := l.sysctls.Ensure("1", "ipv4", "ip_forward"); err != nil {
+		return err
+	}
+	for _, device := range devices {
+		if err := l.sysctls.Ensure("1", "ipv4", "conf", device.Name, "forwarding"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardIPv6 keeps cards that take their default route from router advertisements doing so: the kernel stops when a node
+// begins to forward.
 func (l *Links) forwardIPv6(devices []Device) error {
 	const evenWhenForwarding = "2"
 	for _, device := range devices {
@@ -145,7 +164,15 @@ func (l *Links) forwardIPv6(devices []Device) error {
 			return err
 		}
 	}
-	return l.sysctls.Ensure("1", "ipv6", "conf", "all", "forwarding")
+	if err := l.sysctls.Ensure("1", "ipv6", "conf", "all", "forwarding"); err != nil {
+		return err
+	}
+	for _, device := range devices {
+		if err := l.sysctls.Ensure("1", "ipv6", "conf", device.Name, "forwarding"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EnsurePlain checks the sysctls of devices that something else on the node, such as a udev rule, may have changed.

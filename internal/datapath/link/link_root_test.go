@@ -37,7 +37,7 @@ func open(t *testing.T) (*lab.Netns, *link.Links) {
 
 func TestEnsurePairConfiguresTheSandbox(t *testing.T) {
 	node, links := open(t)
-	node.Script(t, "sysctl -qw net.ipv4.conf.default.rp_filter=1")
+	node.Script(t, "sysctl -qw net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.default.forwarding=0")
 	sandbox := lab.New(t)
 	ifc := ensurePair(t, links, pair(sandbox))
 	tests := map[string]struct {
@@ -52,6 +52,7 @@ func TestEnsurePairConfiguresTheSandbox(t *testing.T) {
 		"loopback is up":                   {in: sandbox, command: "ip addr show dev lo", want: []string{"127.0.0.1/8"}},
 		"the node's side is down":          {in: node, command: "ip -d link show dev " + hostIf, want: []string{"state DOWN", "alias uid-1", "addrgenmode none", "mtu 1450"}},
 		"no reverse path filter":           {in: node, command: "sysctl net.ipv4.conf." + hostIf + ".rp_filter", want: []string{"= 0"}},
+		"IPv4 is forwarded":                {in: node, command: "sysctl net.ipv4.conf." + hostIf + ".forwarding", want: []string{"= 1"}},
 		"no router advertisements":         {in: node, command: "sysctl net.ipv6.conf." + hostIf + ".accept_ra", want: []string{"= 0"}},
 	}
 	for name, tt := range tests {
@@ -269,12 +270,13 @@ func TestEnsureHost(t *testing.T) {
 
 func TestForwardingKeepsAdvertisedRoutes(t *testing.T) {
 	node, links := open(t)
-	node.Script(t, "ip link add eth0 type veth peer name wire", "sysctl -qw net.ipv4.conf.all.rp_filter=1")
+	node.Script(t, "ip link add eth0 type veth peer name wire", "sysctl -qw net.ipv4.conf.all.rp_filter=1",
+		"sysctl -qw net.ipv4.ip_forward=1", "sysctl -qw net.ipv4.conf.eth0.forwarding=0")
 	routers := []netip.Addr{netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("fd00:1::1")}
 	must(t, links.EnsureForwarding(routers, []link.Device{{Name: "eth0"}}))
 	out := node.Run(t, "sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.eth0.accept_ra",
-		"net.ipv4.conf.all.rp_filter")
-	for _, want := range []string{"ip_forward = 1", "all.forwarding = 1", "accept_ra = 2", "rp_filter = 0"} {
+		"net.ipv4.conf.all.rp_filter", "net.ipv4.conf.eth0.forwarding")
+	for _, want := range []string{"ip_forward = 1", "eth0.forwarding = 1", "all.forwarding = 1", "accept_ra = 2", "rp_filter = 0"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -95,13 +95,14 @@ func (l *Links) Delete(name, kind string) error {
 // find looks a device up by name; nil without an error means that there is none.
 func (l *Links) find(name string) (netlink.Link, error) {
 	found, err := l.nl.LinkByName(name)
-	if err != nil && !gone(err) {
+	switch {
+	case err == nil:
+		return found, nil
+	case gone(err):
+		return nil, nil
+	default:
 		return nil, fmt.Errorf("look up device %s: %w", name, err)
 	}
-	if err != nil {
-		return nil, nil
-	}
-	return found, nil
 }
 
 // quieten keeps IPv6 from giving a device addresses that nobody asked for.

@@ -48,11 +48,14 @@ func (s Sysctls) ensureIfThere(value string, key ...string) error {
 	return nil
 }
 
-// ensurePlain makes a device take what routing brings: no reverse path filter (a reply may leave by another device than
-// its packet came from) and nothing learnt from router advertisements.
+// ensurePlain makes a device of ours take what routing brings: what comes in is forwarded whatever the node's default
+// for new devices, no reverse path filter (a reply may leave by another device than its packet came from), nothing learnt
+// from router advertisements.
 func (s Sysctls) ensurePlain(device string) error {
 	return errors.Join(
+		s.ensureIfThere("1", "ipv4", "conf", device, "forwarding"),
 		s.ensureIfThere("0", "ipv4", "conf", device, "rp_filter"),
+		s.ensureIfThere("1", "ipv6", "conf", device, "forwarding"),
 		s.ensureIfThere("0", "ipv6", "conf", device, "accept_ra"))
 }
 
