@@ -63,6 +63,8 @@ type bench struct {
 	a, b *pod
 	// wrapped is from_overlay behind a program that gives the packet tunnel metadata, by (outer source, VNI).
 	wrapped map[tunnel]*ebpf.Program
+	// owner is the test whose end is the bench's.
+	owner testing.TB
 }
 
 // tunnel is what the tunnel device says of a packet.
@@ -74,7 +76,7 @@ type tunnel struct {
 func newBench(t testing.TB, cfg loader.Config) *bench {
 	t.Helper()
 	cfg.TunnelPort = tunnelPort
-	b := &bench{node: newNode(t, 1, cfg), wrapped: map[tunnel]*ebpf.Program{}}
+	b := &bench{node: newNode(t, 1, cfg), wrapped: map[tunnel]*ebpf.Program{}, owner: t}
 	b.a, b.b = b.makePod(t, identityA, deviceMTU), b.makePod(t, identityB, deviceMTU)
 	var routes []datapath.Route
 	for _, r := range []struct {
@@ -219,9 +221,10 @@ func (b *bench) behindTunnel(t testing.TB, from tunnel) *ebpf.Program {
 	if p := b.wrapped[from]; p != nil {
 		return p
 	}
+	// A program array forgets its programs when nobody has it open any more.
 	table, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	must(t, err)
-	t.Cleanup(func() { table.Close() })
+	b.owner.Cleanup(func() { table.Close() })
 	must(t, table.Put(uint32(0), uint32(b.objects.Program("from_overlay").FD())))
 	key := make([]byte, 48)
 	binary.LittleEndian.PutUint32(key, from.vni)
@@ -247,7 +250,7 @@ func (b *bench) behindTunnel(t testing.TB, from tunnel) *ebpf.Program {
 	)
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: program})
 	must(t, err)
-	t.Cleanup(func() { p.Close() })
+	b.owner.Cleanup(func() { p.Close() })
 	b.wrapped[from] = p
 	return p
 }
