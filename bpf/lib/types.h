@@ -50,8 +50,6 @@ enum drop_reason {
 	DROP_INVALID_DESTINATION_MAC = 131,
 	/* The source address is not one that the sender may use. */
 	DROP_INVALID_SOURCE_IP = 132,
-	/* No policy allows it. */
-	DROP_POLICY_DENIED = 133,
 	/* A header is cut short or contradicts itself. */
 	DROP_INVALID_PACKET = 134,
 	/* The ethertype is neither IPv4, IPv6 nor ARP. */

@@ -20,8 +20,6 @@ const (
 	DropInvalidDestinationMAC Reason = 131
 	// DropInvalidSourceIP: The source address is not one that the sender may use.
 	DropInvalidSourceIP Reason = 132
-	// DropPolicyDenied: No policy allows it.
-	DropPolicyDenied Reason = 133
 	// DropInvalidPacket: A header is cut short or contradicts itself.
 	DropInvalidPacket Reason = 134
 	// DropUnsupportedL3Protocol: The ethertype is neither IPv4, IPv6 nor ARP.
@@ -89,8 +87,6 @@ func (r Reason) String() string {
 		return "INVALID_DESTINATION_MAC"
 	case DropInvalidSourceIP:
 		return "INVALID_SOURCE_IP"
-	case DropPolicyDenied:
-		return "POLICY_DENIED"
 	case DropInvalidPacket:
 		return "INVALID_PACKET"
 	case DropUnsupportedL3Protocol:
