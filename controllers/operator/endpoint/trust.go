@@ -157,7 +157,11 @@ func (r *Reconciler) wrongIdentity(ctx context.Context, from client.Reader, f fa
 		return nil, err
 	}
 	number := strconv.Itoa(int(f.ep.Status.Identity.Number))
-	id, err := optional(ctx, from, client.ObjectKey{Name: number}, &v1alpha1.CiliumIdentity{})
+	key := client.ObjectKey{Name: number}
+	id, err := optional(ctx, from, key, &v1alpha1.CiliumIdentity{})
+	if id == nil && err == nil { // Perhaps the cache has not seen it yet.
+		id, err = optional(ctx, r.live, key, &v1alpha1.CiliumIdentity{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get identity %s: %w", number, err)
 	}
@@ -210,24 +214,25 @@ func (r *Reconciler) canChoose(ctx context.Context, labels identity.Labels) (boo
 
 // write sets the condition, or removes it: absent means trusted.
 func (r *Reconciler) write(ctx context.Context, ep *v1alpha1.CiliumEndpoint, against *charge) error {
-	out := v1alpha1ac.CiliumEndpointStatus()
-	have := meta.FindStatusCondition(ep.Status.Conditions, v1alpha1.ConditionUntrusted)
-	if against == nil && have == nil {
-		return nil
-	}
+	// Without a status it takes away what it said before; an empty status could leave a null, which is invalid.
+	apply := v1alpha1ac.CiliumEndpoint(ep.Name, ep.Namespace).WithResourceVersion(ep.ResourceVersion)
+	changed := meta.FindStatusCondition(ep.Status.Conditions, v1alpha1.ConditionUntrusted) != nil
 	if against != nil {
-		changed := status.SetCondition(&out.Conditions, ep.Status.Conditions, metav1.Condition{
+		out := v1alpha1ac.CiliumEndpointStatus()
+		changed = status.SetCondition(&out.Conditions, ep.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionUntrusted, Status: metav1.ConditionTrue, ObservedGeneration: ep.Generation,
 			LastTransitionTime: metav1.NewTime(r.now()), Reason: against.reason, Message: against.message,
 		})
-		if !changed {
-			return nil
-		}
-		r.events.Eventf(ep, nil, corev1.EventTypeWarning, v1alpha1.EventUntrusted, "Judge", "%s", against.message)
+		apply.WithStatus(out)
 	}
-	apply := v1alpha1ac.CiliumEndpoint(ep.Name, ep.Namespace).WithResourceVersion(ep.ResourceVersion).WithStatus(out)
+	if !changed {
+		return nil
+	}
 	if err := r.client.Status().Apply(ctx, apply, fieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("write the condition %s: %w", v1alpha1.ConditionUntrusted, err)
+	}
+	if against != nil {
+		r.events.Eventf(ep, nil, corev1.EventTypeWarning, v1alpha1.EventUntrusted, "Judge", "%s", against.message)
 	}
 	ctrl.LoggerFrom(ctx).Info("Judged the endpoint", "untrusted", against != nil)
 	return nil

@@ -109,8 +109,8 @@ func (n numbers) take(ctx context.Context, name, key string, labels identity.Lab
 
 // revive takes a retirement back. If the identity is deleted in between, the write is a conflict.
 func (n numbers) revive(ctx context.Context, id *v1alpha1.CiliumIdentity) error {
-	apply := v1alpha1ac.CiliumIdentity(id.Name).WithResourceVersion(id.ResourceVersion).
-		WithStatus(v1alpha1ac.CiliumIdentityStatus())
+	// Without a status it takes away what it said before; an empty status would leave a null, which is invalid.
+	apply := v1alpha1ac.CiliumIdentity(id.Name).WithResourceVersion(id.ResourceVersion)
 	if err := n.client.Status().Apply(ctx, apply, fieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("revive identity %s: %w", id.Name, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
@@ -125,6 +126,7 @@ func (c *cluster) wipe() {
 		c.check(c.DeleteAllOf(ctx, &v1alpha1.CiliumEndpoint{}, in))
 		c.check(c.DeleteAllOf(ctx, &corev1.Pod{}, in, client.GracePeriodSeconds(0)))
 	}
+	c.check(c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(corev1.NamespaceNodeLease)))
 	for _, kind := range []client.Object{
 		&corev1.Node{}, &v1alpha1.CiliumNode{}, &v1alpha1.CiliumIdentity{}, &v1alpha1.CiliumConfig{},
 	} {
@@ -246,4 +248,11 @@ func (c *cluster) always(what string, holds func() error) {
 		}
 		<-tick.C
 	}
+}
+
+// in is the same cluster for a subtest.
+func (c *cluster) in(t *testing.T) *cluster {
+	sub := *c
+	sub.t = t
+	return &sub
 }
