@@ -78,7 +78,9 @@ func (r *Reconciler) ofNode(ctx context.Context, node client.Object) []reconcile
 	return r.list(ctx, client.MatchingFields{index.EndpointNode: node.GetName()})
 }
 
-func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Request { return r.list(ctx) }
+func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.list(ctx)
+}
 
 func (r *Reconciler) list(ctx context.Context, which ...client.ListOption) []reconcile.Request {
 	var endpoints v1alpha1.CiliumEndpointList
