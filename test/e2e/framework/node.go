@@ -182,3 +182,30 @@ func (n *Node) signal(signal unix.Signal, name string, environment ...string) (i
 	}
 	return pids[0], nil
 }
+
+// ticksPerSecond is the unit of times in /proc, the same on every Linux.
+const ticksPerSecond = 100
+
+// Started is when the node's only process of that name was executed.
+func (n *Node) Started(name string) (time.Time, error) {
+	pids, err := n.processes(name)
+	if err != nil || len(pids) != 1 {
+		return time.Time{}, errors.Join(fmt.Errorf("%s has %d processes %s, want one", n.Name, len(pids), name), err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pids[0]))
+	if err != nil {
+		return time.Time{}, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const startTime = 19 // behind the name
+	ticks, err := strconv.ParseInt(fields[startTime], 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Time{}, err
+	}
+	sinceBoot := time.Duration(ticks) * time.Second / ticksPerSecond
+	return time.Now().Add(sinceBoot - time.Duration(now.Nano())), nil
+}
