@@ -130,12 +130,17 @@ func (n *Node) Path(path string) (string, error) {
 // NetnsPath is the path of the node's network namespace.
 func (n *Node) NetnsPath() string { return "/run/netns/" + prefix() + n.Name }
 
-// processes returns the node's processes of that name whose environment contains every one of the words. They are of
-// this node if they are in its network namespace, as all we look for are, or in its process namespace.
+// processes returns the node's processes of that name whose environment contains every one of the words. All that we look
+// for are in the node's own network namespace.
 func (n *Node) processes(name string, environment ...string) ([]int, error) {
-	home, err := os.Stat(n.NetnsPath())
+	return processes(n.NetnsPath(), name, environment...)
+}
+
+// processes returns the processes of that name in a network namespace.
+func processes(namespace, name string, environment ...string) ([]int, error) {
+	home, err := os.Stat(namespace)
 	if err != nil {
-		return nil, fmt.Errorf("find processes of %s: %w", n.Name, err)
+		return nil, fmt.Errorf("find processes %s: %w", name, err)
 	}
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
