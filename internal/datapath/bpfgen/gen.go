@@ -11,16 +11,24 @@ package bpfgen
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem overlay Overlay ../../../bpf/overlay.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem netdev Netdev ../../../bpf/netdev.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 
-// The structs are the same in every object; these are their names.
+// Structs are the same in every object and hence have one name here.
 type (
-	Endpoint      = PodEndpoint
-	EndpointIf    = PodEndpointIf
-	IpcacheEntry  = PodIpcacheEntry
-	CIDRKey       = PodCidrKey
-	FragmentKey   = PodFragmentKey
+	// Endpoint is struct endpoint.
+	Endpoint = PodEndpoint
+	// EndpointIf is struct endpoint_if.
+	EndpointIf = PodEndpointIf
+	// IpcacheEntry is struct ipcache_entry.
+	IpcacheEntry = PodIpcacheEntry
+	// CIDRKey is struct cidr_key.
+	CIDRKey = PodCidrKey
+	// FragmentKey is struct fragment_key.
+	FragmentKey = PodFragmentKey
+	// FragmentPorts is struct fragment_ports.
 	FragmentPorts = PodFragmentPorts
-	Metric        = PodMetric
-	NodeConfig    = PodNodeConfig
+	// Metric is struct metric.
+	Metric = PodMetric
+	// NodeConfig is struct node_config.
+	NodeConfig = PodNodeConfig
 )
 
 // Bytes are the compiled objects, for telling one build from another.

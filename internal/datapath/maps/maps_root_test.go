@@ -41,8 +41,11 @@ func made(t testing.TB) (*Maps, map[string]*ebpf.Map) {
 	return m, byName
 }
 
-var sameAddr = cmp.Options{
-	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+// sameAddr lets cmp look at addresses.
+func sameAddr() cmp.Options {
+	return cmp.Options{
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
 }
 
 func to(prefix string, identity datapath.Identity, node string) datapath.Route {
@@ -124,7 +127,7 @@ func TestRoutes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got, sameAddr); diff != "" {
+			if diff := cmp.Diff(c.want, got, sameAddr()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -207,7 +210,7 @@ func TestEndpoints(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(c.want, got, sameAddr); diff != "" {
+			if diff := cmp.Diff(c.want, got, sameAddr()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
