@@ -21,6 +21,7 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/agent"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
+	"github.com/ciliate-io/ciliate/internal/apiserver"
 	"github.com/ciliate-io/ciliate/internal/config"
 	"github.com/ciliate-io/ciliate/internal/datapath/kernel"
 	"github.com/ciliate-io/ciliate/internal/logging"
@@ -38,10 +39,11 @@ func serve(ctx context.Context, c config.Agent) error {
 	if err != nil {
 		return fmt.Errorf("read the node's boot ID: %w", err)
 	}
-	rc, err := restConfig()
+	rc, err := apiserver.Config(os.Getenv)
 	if err != nil {
 		return err
 	}
+	rc.UserAgent = "cilium-agent/" + version.Version
 	credential, err := cni.NewCredential(rc, c.TokenFile, c.RunDir, clock.RealClock{})
 	if err != nil {
 		return err
@@ -53,11 +55,13 @@ func serve(ctx context.Context, c config.Agent) error {
 	if err := ready.listen(ctx, c.HealthAddr); err != nil {
 		return err
 	}
-	return manage(ctx, c, rc, ready, credential, strings.TrimSpace(string(bootID)))
+	return manage(ctx, rc, ready, agent.Deps{
+		Config: c, BootID: strings.TrimSpace(string(bootID)), Credential: credential, Clock: clock.RealClock{}, Seed: rand.Uint64(),
+	})
 }
 
-// manage waits for the configuration, opens the datapath, and runs the controllers.
-func manage(ctx context.Context, c config.Agent, rc *rest.Config, ready *health, credential *cni.Credential, bootID string) error {
+// manage waits for the configuration, opens the datapath, and runs the controllers; d gets what comes of that.
+func manage(ctx context.Context, rc *rest.Config, ready *health, d agent.Deps) error {
 	scheme, err := newScheme()
 	if err != nil {
 		return err
@@ -74,19 +78,17 @@ func manage(ctx context.Context, c config.Agent, rc *rest.Config, ready *health,
 		return err
 	}
 	// Only now: a manager cannot be made before the CRDs exist and the apiserver answers.
-	mgr, remote, err := agent.NewManager(rc, scheme, c)
+	mgr, remote, err := agent.NewManager(rc, scheme, d.Config)
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)
 	}
-	datapath, err := kernel.Open(ctx, agent.DatapathConfig(cluster, c))
+	datapath, err := kernel.Open(ctx, agent.DatapathConfig(cluster, d.Config))
 	if err != nil {
-		return errors.Join(fmt.Errorf("open the datapath: %w", err), agent.ReportFailure(ctx, direct, c.NodeName, err))
+		return errors.Join(fmt.Errorf("open the datapath: %w", err), agent.ReportFailure(ctx, direct, d.Config.NodeName, err))
 	}
 	defer func() { _ = datapath.Close() }()
-	start, err := agent.Setup(ctx, mgr, remote, agent.Deps{
-		Config: c, Cluster: *cluster, BootID: bootID, Datapath: datapath, Credential: credential, Clock: clock.RealClock{},
-		Seed: rand.Uint64(),
-	})
+	d.Cluster, d.Datapath = *cluster, datapath
+	start, err := agent.Setup(ctx, mgr, remote, d)
 	if err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
@@ -102,20 +104,4 @@ func newScheme() (*runtime.Scheme, error) {
 		}
 	}
 	return scheme, nil
-}
-
-// restConfig is the apiserver as the ConfigMap cilium-apiserver names it. The agent's own limit on requests is off: the
-// apiserver's fairness and the number of workers bound it.
-func restConfig() (*rest.Config, error) {
-	rc, err := rest.InClusterConfig()
-	if errors.Is(err, rest.ErrNotInCluster) {
-		return nil, errors.New("the apiserver's address is not set: put KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT into " +
-			"ConfigMap cilium-apiserver in namespace kube-system")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the service account: %w", err)
-	}
-	rc.QPS = -1
-	rc.UserAgent = "cilium-agent/" + version.Version
-	return rc, nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -60,9 +59,6 @@ func usableConfig(ctx context.Context, c client.Reader) (*v1alpha1.CiliumConfig,
 		return nil, "CiliumConfig default does not exist yet: the operator makes it"
 	case err != nil:
 		return nil, fmt.Sprintf("read CiliumConfig default: %v", err)
-	}
-	if valid := meta.FindStatusCondition(found.Status.Conditions, v1alpha1.ConditionValid); valid != nil && valid.Status == metav1.ConditionFalse {
-		return nil, "CiliumConfig default is not valid: " + valid.Message
 	}
 	if found.Status.IdentityFilter == nil {
 		return nil, "CiliumConfig default has no identity filter yet: the operator publishes it"

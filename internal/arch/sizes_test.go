@@ -75,7 +75,7 @@ func TestLicence(t *testing.T) {
 			continue
 		}
 		want := "SPDX-License-Identifier: Apache-2.0"
-		if ext := filepath.Ext(path); strings.HasPrefix(path, "bpf/") && (ext == ".c" || ext == ".h") {
+		if ext := filepath.Ext(path); (strings.HasPrefix(path, "bpf/") || strings.HasPrefix(path, "hack/bench/")) && (ext == ".c" || ext == ".h") {
 			want = "SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause"
 		}
 		head := firstLines(content, 4)

@@ -52,8 +52,6 @@ type outcome struct {
 	err  error
 }
 
-func (o outcome) ready() bool { return o.err == nil && o.wait == wait{} }
-
 // attach runs the phases in order and stops at the first that waits or fails.
 func (r *Reconciler) attach(ctx context.Context, a *attachment) outcome {
 	a.status.ObservedGeneration = a.cep.Generation

@@ -34,29 +34,35 @@ func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeS
 			CIDR: u.Prefix.String(), Used: u.Used, Cooling: u.Cooling, Capacity: u.Capacity,
 		})
 	}
-	cniOK, cniReason, cniMessage := r.CNI()
-	set(node, s, v1alpha1.ConditionCNIConfigured, cniOK, cniReason, cniMessage)
-	switch reason, message := reasonOf(err); {
-	case err != nil:
-		r.setReason(message)
-		set(node, s, v1alpha1.ConditionReady, false, reason, message)
-	case !cniOK:
-		set(node, s, v1alpha1.ConditionReady, false, cniReason, cniMessage)
-	default:
-		full := fullMap(s.Datapath)
-		if full != "" {
-			set(node, s, v1alpha1.ConditionReady, true, v1alpha1.ReasonMapPressure, full)
-			return
-		}
-		set(node, s, v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, "The agent serves pods")
+	ready, cniConfigured := r.conditions(s, err)
+	for _, c := range []metav1.Condition{cniConfigured, ready} {
+		c.ObservedGeneration = node.Generation
+		meta.SetStatusCondition(&s.Conditions, c)
 	}
+}
+
+// conditions are Ready and CNIConfigured; err is what kept the node from being programmed.
+func (r *Reconciler) conditions(s *v1alpha1.CiliumNodeStatus, err error) (ready, cniConfigured metav1.Condition) {
+	ok, reason, message := r.CNI()
+	cniConfigured = condition(v1alpha1.ConditionCNIConfigured, ok, reason, message)
+	switch {
+	case err != nil:
+		reason, message = reasonOf(err)
+		r.setReason(message)
+		ready = condition(v1alpha1.ConditionReady, false, reason, message)
+	case !ok:
+		ready = condition(v1alpha1.ConditionReady, false, reason, message)
+	case fullMap(s.Datapath) != "":
+		ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonMapPressure, fullMap(s.Datapath))
+	default:
+		ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, "The agent serves pods")
+	}
+	return ready, cniConfigured
 }
 
 func reasonOf(err error) (reason, message string) {
 	var n notYet
 	switch {
-	case err == nil:
-		return "", ""
 	case errors.As(err, &n):
 		return n.reason, n.message
 	case errors.Is(err, dp.ErrTunnelPortInUse):
@@ -74,14 +80,12 @@ func fullMap(d *v1alpha1.NodeDatapath) string {
 	return ""
 }
 
-func set(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus, condition string, ok bool, reason, message string) {
+func condition(kind string, ok bool, reason, message string) metav1.Condition {
 	status := metav1.ConditionFalse
 	if ok {
 		status = metav1.ConditionTrue
 	}
-	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
-		Type: condition, Status: status, Reason: reason, Message: message, ObservedGeneration: node.Generation,
-	})
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
 
 // report writes the status if it changed: what is more than a number at once, numbers at most once a minute.
