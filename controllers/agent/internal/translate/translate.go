@@ -5,23 +5,37 @@
 package translate
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/ipam"
 )
 
-// Peer is a node as others see it. What does not parse is left out: the API checks formats.
+// Peer is a node as others see it, its internal addresses first: tunnels end there. What does not parse is left out: the
+// API checks formats.
 func Peer(node *v1alpha1.CiliumNode) dp.Peer {
 	peer := dp.Peer{Name: node.Name, PodCIDRs: PodCIDRs(node)}
-	for _, a := range node.Spec.Addresses {
+	addresses := slices.Clone(node.Spec.Addresses)
+	slices.SortStableFunc(addresses, func(a, b v1alpha1.NodeAddress) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, a := range addresses {
 		if addr, err := netip.ParseAddr(a.IP); err == nil {
 			peer.Addrs = append(peer.Addrs, addr)
 		}
 	}
 	peer.Routers = Routers(peer.PodCIDRs)
 	return peer
+}
+
+func rank(a v1alpha1.NodeAddress) int {
+	if a.Type == string(corev1.NodeInternalIP) {
+		return 0
+	}
+	return 1
 }
 
 // PodCIDRs are the ranges of a node's pods.
