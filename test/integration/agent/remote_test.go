@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build integration
+
+package agent
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	ac "github.com/ciliate-io/ciliate/api/applyconfiguration/api/v1alpha1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	dp "github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/test/build"
+)
+
+// hasRow is an error unless the kernel's table of addresses has the row; an empty node is this one.
+func (n *node) hasRow(prefix string, id dp.Identity, via string) error {
+	n.t.Helper()
+	routes, err := n.kernel().Routes()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(routes, func(r dp.Route) bool { return r.Prefix == netip.MustParsePrefix(prefix) })
+	if i < 0 {
+		return fmt.Errorf("no row %s", prefix)
+	}
+	got := ""
+	if node := routes[i].Node; node.IsValid() && !node.IsUnspecified() {
+		got = node.String()
+	}
+	if routes[i].Identity != id || got != via {
+		return fmt.Errorf("the row %s is identity %d on node %q, want %d on %q", prefix, routes[i].Identity, got, id, via)
+	}
+	return nil
+}
+
+func (n *node) hasNoRow(prefix string) error {
+	if err := n.hasRow(prefix, 0, "nowhere"); err == nil || err.Error() != "no row "+prefix {
+		return fmt.Errorf("there is a row %s: %w", prefix, err)
+	}
+	return nil
+}
+
+// remote makes an endpoint of another node, as its agent leaves it.
+func (n *node) remote(name, nodeName, ip string) *v1alpha1.CiliumEndpoint {
+	n.t.Helper()
+	cep := build.Endpoint("default/" + name).OnNode(nodeName).Obj()
+	cep.UID = ""
+	if err := theCluster.client.Create(n.t.Context(), cep); err != nil {
+		n.t.Fatal(err)
+	}
+	cep.Status = v1alpha1.CiliumEndpointStatus{
+		Identity:  &v1alpha1.EndpointIdentity{Number: 1001},
+		Addresses: []v1alpha1.EndpointAddress{{Family: v1alpha1.IPv4, IP: ip, Gateway: "10.0.2.1"}},
+	}
+	if err := theCluster.client.Status().Update(n.t.Context(), cep); err != nil {
+		n.t.Fatal(err)
+	}
+	return cep
+}
+
+// distrust does what the operator does to an endpoint that claims what is not its own.
+func distrust(t *testing.T, cep *v1alpha1.CiliumEndpoint) {
+	t.Helper()
+	condition := metav1ac.Condition().WithType(v1alpha1.ConditionUntrusted).WithStatus(metav1.ConditionTrue).
+		WithReason(v1alpha1.ReasonPodNotOnNode).WithMessage("The pod is elsewhere").WithLastTransitionTime(metav1.Now())
+	config := ac.CiliumEndpoint(cep.Name, cep.Namespace).WithStatus(ac.CiliumEndpointStatus().WithConditions(condition))
+	if err := theCluster.client.Status().Apply(t.Context(), config, client.FieldOwner("cilium-operator"), client.ForceOwnership); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRemoteEndpoints(t *testing.T) {
+	n := newNode(t).known()
+	n.start().ready()
+	other := n.ciliumNode("other", []string{"192.0.2.2", "2001:db8::2"}, "10.0.2.0/24", "fd00:2::/112")
+	eventually(t, func() error { return n.hasRow("10.0.2.0/24", 0, "192.0.2.2") })
+	eventually(t, func() error { return n.hasRow("192.0.2.2/32", 6, "192.0.2.2") })
+	eventually(t, func() error { return n.hasRow("192.0.2.1/32", 1, "") })
+
+	good, outside := n.remote("good", "other", "10.0.2.7"), n.remote("outside", "other", "10.0.1.7")
+	eventually(t, func() error { return n.hasRow("10.0.2.7/32", 1001, "192.0.2.2") })
+	if err := n.hasNoRow("10.0.1.7/32"); err != nil {
+		t.Errorf("an address of this node's pool that another node claims: %v", err)
+	}
+	distrust(t, good)
+	eventually(t, func() error { return n.hasNoRow("10.0.2.7/32") })
+
+	// Its pool grows, and what was outside counts.
+	other.Spec.IPAM.PodCIDRs = append(other.Spec.IPAM.PodCIDRs, "10.0.3.0/24")
+	if err := theCluster.client.Update(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	outside.Status.Addresses[0].IP = "10.0.3.7"
+	if err := theCluster.client.Status().Update(t.Context(), outside); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return n.hasRow("10.0.3.7/32", 1001, "192.0.2.2") })
+	if err := theCluster.client.Delete(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error { return n.hasNoRow("10.0.3.7/32") })
+	eventually(t, func() error { return n.hasNoRow("10.0.2.0/24") })
+}
+
+// The operator writes its condition while the agent writes the status: both stay, and the agent's own endpoint leaves the
+// table of addresses.
+func TestConflictWithTheOperator(t *testing.T) {
+	n := newNode(t).known()
+	n.start().ready()
+	var pods []*pod
+	for i := range 8 {
+		p := n.pod(fmt.Sprintf("conflict-%d", i)).add()
+		distrust(t, p.cep)
+		pods = append(pods, p)
+	}
+	for _, p := range pods {
+		p.await("True/Ready")
+		cep := p.get()
+		if i := slices.IndexFunc(cep.Status.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionUntrusted }); i < 0 {
+			t.Errorf("the operator's condition of %s is gone", p.name)
+		}
+		eventually(t, func() error { return n.hasNoRow(cep.Status.Addresses[0].IP + "/32") })
+	}
+}
