@@ -22,13 +22,11 @@ import (
 	"github.com/ciliate-io/ciliate/internal/logging"
 )
 
-// plugins are the CNI plugins of the image. The runtime calls loopback for every sandbox by itself.
-var plugins = [...]string{"/cilium-cni", "/loopback"}
-
 // install puts the CNI plugins in place and sees to it that a bpf file system is mounted. It runs as the privileged init
 // container, so that the agent itself need not be privileged.
 func install(_ context.Context, c config.Agent) error {
-	for _, plugin := range plugins {
+	// The runtime calls loopback for every sandbox by itself.
+	for _, plugin := range []string{"/cilium-cni", "/loopback"} {
 		if err := replaceFile(plugin, filepath.Join(c.CNIBinDir, filepath.Base(plugin))); err != nil {
 			return err
 		}
@@ -52,7 +50,7 @@ func mountBPFFS(dir string) error {
 	return nil
 }
 
-// replaceFile copies from to to in one step: a plugin that is being executed goes on as it was.
+// replaceFile copies in one step: a plugin that is being executed goes on as it was.
 func replaceFile(from, to string) error {
 	source, err := os.Open(from)
 	if err != nil {

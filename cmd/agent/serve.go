@@ -78,7 +78,7 @@ func manage(ctx context.Context, rc *rest.Config, ready *health, d agent.Deps) e
 		return err
 	}
 	// Only now: a manager cannot be made before the CRDs exist and the apiserver answers.
-	mgr, remote, err := agent.NewManager(rc, scheme, d.Config)
+	mgr, remote, err := agent.NewManager(ctx, rc, scheme, d.Config)
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)
 	}

@@ -23,7 +23,7 @@ import (
 
 // NewManager makes the manager of this node and the cache of the other nodes' endpoints. One cache has one informer a
 // kind, and this node's endpoints are read whole while the others' are slimmed, so there are two.
-func NewManager(rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.Manager, cache.Cache, error) {
+func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.Manager, cache.Cache, error) {
 	own := cache.ByObject{Field: fields.OneTermEqualSelector("spec.nodeName", c.NodeName)}
 	ownPods := own
 	ownPods.Transform = slimPod
@@ -41,8 +41,7 @@ func NewManager(rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.M
 	if err != nil {
 		return nil, nil, err
 	}
-	// A context without an end: the index is made before the cache starts, and nothing is waited for.
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf); err != nil {
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf); err != nil {
 		return nil, nil, err
 	}
 	remote, err := cache.New(rc, cache.Options{

@@ -76,6 +76,8 @@ control_plane_works() {
 
 pods_start() {
 	title "2. Pods on two nodes, and two on one"
+	# Those of an earlier walk go: step 3 wants to see an agent attach them.
+	kubectl delete -f "$HERE/pods.yaml" --ignore-not-found >/dev/null
 	show kubectl apply -f "$HERE/pods.yaml"
 	until_true 60 "the service account of the namespace" kubectl get serviceaccount default
 	kubectl wait --for=condition=Ready pod/client pod/server pod/left pod/right --timeout=90s >/dev/null ||

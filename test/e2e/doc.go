@@ -7,5 +7,5 @@
 // pods, real packets, and faults that are signals to real processes. Every test leaves a healthy cluster, and most end
 // with the question whether anything leaked. They need root, and nothing else may use the cluster meanwhile.
 //
-// One test alone: go test -tags e2e -count 1 -v -run TestKilledAgent ./test/e2e/
+// One test alone: go test -tags e2e -count 1 -v -run TestKilledAgent ./test/e2e/ (as root).
 package e2e

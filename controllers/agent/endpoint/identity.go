@@ -10,12 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/identity"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // identity finds the number that the operator made for the pod's labels. While labels change, the old number stays until

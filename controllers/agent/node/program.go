@@ -27,8 +27,7 @@ func (n notYet) Error() string { return n.message }
 
 // passing is err unless it is a notYet, which needs no retry.
 func passing(err error) error {
-	var n notYet
-	if errors.As(err, &n) {
+	if _, ok := errors.AsType[notYet](err); ok {
 		return nil
 	}
 	return err

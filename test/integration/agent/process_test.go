@@ -87,7 +87,7 @@ func runAgent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mgr, remote, err := agent.NewManager(rc, scheme, s.Agent)
+	mgr, remote, err := agent.NewManager(ctx, rc, scheme, s.Agent)
 	if err != nil {
 		return err
 	}
