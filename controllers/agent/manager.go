@@ -5,8 +5,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,14 +37,22 @@ func NewManager(rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.M
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.CiliumEndpoint{}: own,
 				&corev1.Pod{}:              ownPods,
+				&corev1.Service{}:          {Label: withoutLabels(serviceProxyName), Transform: slimService},
+				&discoveryv1.EndpointSlice{}: {
+					Label: withoutLabels(serviceProxyName, corev1.IsHeadlessService), Transform: slimSlice,
+				},
 			},
 		},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	// A context without an end: the index is made before the cache starts, and nothing is waited for.
-	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf); err != nil {
+	// A context without an end: indexes are made before the cache starts, and nothing is waited for.
+	indexer, never := mgr.GetFieldIndexer(), context.Background()
+	if err := errors.Join(
+		indexer.IndexField(never, &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf),
+		indexer.IndexField(never, &discoveryv1.EndpointSlice{}, index.EndpointSliceService, index.EndpointSliceServiceOf),
+	); err != nil {
 		return nil, nil, err
 	}
 	remote, err := cache.New(rc, cache.Options{

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -34,6 +35,7 @@ func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeS
 			CIDR: u.Prefix.String(), Used: u.Used, Cooling: u.Cooling, Capacity: u.Capacity,
 		})
 	}
+	r.describeServices(node, s)
 	cniOK, cniReason, cniMessage := r.CNI()
 	set(node, s, v1alpha1.ConditionCNIConfigured, cniOK, cniReason, cniMessage)
 	switch reason, message := reasonOf(err); {
@@ -50,6 +52,22 @@ func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeS
 		}
 		set(node, s, v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, "The agent serves pods")
 	}
+}
+
+// named is how many Services a message names.
+const named = 5
+
+func (r *Reconciler) describeServices(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus) {
+	services := r.Services()
+	if s.Datapath != nil {
+		s.Datapath.Services, s.Datapath.ServiceBackends = int32(services.Programmed), int32(services.Backends)
+	}
+	if short := services.Short; len(short) > 0 {
+		set(node, s, v1alpha1.ConditionServicesProgrammed, false, v1alpha1.ReasonMapFull, fmt.Sprintf("%d Services lack room in the "+
+			"maps, so that clients on this node do not reach all of their backends: %s", len(short), strings.Join(short[:min(len(short), named)], ", ")))
+		return
+	}
+	set(node, s, v1alpha1.ConditionServicesProgrammed, true, v1alpha1.ReasonProgrammed, "Every Service is programmed with all its backends")
 }
 
 func reasonOf(err error) (reason, message string) {
@@ -109,6 +127,7 @@ func onlyNumbers(a, b *v1alpha1.CiliumNodeStatus) bool {
 			s.Pools[i].Used, s.Pools[i].Cooling = 0, 0
 		}
 		if s.Datapath != nil {
+			s.Datapath.Services, s.Datapath.ServiceBackends = 0, 0
 			for i := range s.Datapath.Maps {
 				s.Datapath.Maps[i].Entries = 0
 			}
@@ -127,7 +146,8 @@ func statusConfig(s *v1alpha1.CiliumNodeStatus) *ac.CiliumNodeStatusApplyConfigu
 		out.WithPools(ac.PoolUsage().WithCIDR(p.CIDR).WithUsed(p.Used).WithCooling(p.Cooling).WithCapacity(p.Capacity))
 	}
 	if d := s.Datapath; d != nil {
-		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers)
+		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers).
+			WithServices(d.Services).WithServiceBackends(d.ServiceBackends)
 		for _, m := range d.Maps {
 			path.WithMaps(ac.MapUsage().WithName(m.Name).WithEntries(m.Entries).WithMaxEntries(m.MaxEntries))
 		}
