@@ -49,6 +49,7 @@ func floors() []floor {
 		{folder: "internal/identity", tests: cmp},
 		{folder: "internal/ipam", ours: []string{"internal/identity"}, tests: cmp},
 		{folder: "internal/service", ours: []string{"internal/identity"}, tests: cmp},
+		{folder: "internal/service/translate", ours: thought, others: words, tests: cmp},
 		{folder: "internal/policy", ours: []string{"internal/identity", "internal/service"}, tests: cmp},
 		{folder: "internal/policy/translate", ours: plus(thought, "api/v1alpha1"), others: words, tests: cmp},
 		// hands and eyes
