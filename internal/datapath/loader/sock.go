@@ -85,7 +85,7 @@ func (o *Objects) adoptSocketLink(program string, cgroup uint64) (bool, error) {
 		return false, fmt.Errorf("look at pinned link %s: %w", pin, err)
 	}
 	if at := info.Cgroup(); at == nil || at.CgroupId != cgroup {
-		return false, removeIfThere(pin)
+		return false, errors.Join(l.Detach(), removeIfThere(pin))
 	}
 	if info.Program == o.programs[program].id {
 		return true, nil
@@ -101,11 +101,24 @@ func (o *Objects) adoptSocketLink(program string, cgroup uint64) (bool, error) {
 func (o *Objects) DetachSockets() error {
 	places := socketPlaces()
 	for i := len(places) - 1; i >= 0; i-- {
-		if err := removeIfThere(o.socketPin(places[i].program)); err != nil {
+		if err := detachLink(o.socketPin(places[i].program)); err != nil {
 			return fmt.Errorf("detach %s: %w", places[i].program, err)
 		}
 	}
 	return nil
+}
+
+// detachLink ends what a pinned link attaches, and removes the pin. The pin alone would do so too, but some time later.
+func detachLink(pin string) error {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	return errors.Join(l.Detach(), removeIfThere(pin))
 }
 
 func (o *Objects) socketPin(program string) string { return filepath.Join(o.links, program) }
