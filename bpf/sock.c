@@ -6,6 +6,7 @@
  * root of the node's control groups, so pods and the node's own processes are served alike.
  * Addresses that are nobody's frontend pass untouched.
  */
+#include "lib/addr.h"
 #include "lib/config.h"
 #include "lib/maps.h"
 #include "lib/service.h"
@@ -31,12 +32,7 @@ static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
 /* The address in the call, in the one form that maps know. */
 static __always_inline void read_peer4(const struct bpf_sock_addr *ctx, struct peer *p)
 {
-	__u32 *words = (__u32 *)p->addr.b;
-
-	words[0] = 0;
-	words[1] = 0;
-	words[2] = bpf_htonl(0xffff);
-	words[3] = ctx->user_ip4;
+	map_ipv4(&p->addr, ctx->user_ip4);
 	p->port = ctx->user_port;
 }
 
@@ -53,7 +49,7 @@ static __always_inline void read_peer6(const struct bpf_sock_addr *ctx, struct p
 
 static __always_inline void write_peer4(struct bpf_sock_addr *ctx, const struct peer *p)
 {
-	ctx->user_ip4 = ((const __u32 *)p->addr.b)[3];
+	ctx->user_ip4 = *(const __be32 *)&p->addr.b[MAPPED_START];
 	ctx->user_port = p->port;
 }
 

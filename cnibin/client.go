@@ -234,24 +234,24 @@ func (e *apiError) Error() string {
 }
 
 func isAlreadyExists(err error) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.Code == http.StatusConflict && e.Reason == "AlreadyExists"
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.Code == http.StatusConflict && e.Reason == "AlreadyExists"
 }
 
 func isConflict(err error) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.Code == http.StatusConflict && e.Reason != "AlreadyExists"
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.Code == http.StatusConflict && e.Reason != "AlreadyExists"
 }
 
 func isNotFound(err error) bool {
-	var e *apiError
-	return errors.As(err, &e) && e.Code == http.StatusNotFound
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.Code == http.StatusNotFound
 }
 
 // isTransient says whether the same request may succeed later: everything that is not the apiserver's own refusal.
 func isTransient(err error) bool {
-	var e *apiError
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*apiError](err)
+	if !ok {
 		return true
 	}
 	switch e.Code {

@@ -49,11 +49,13 @@ func TestGC(t *testing.T) {
 		valid          any
 		arrange        func(w *world)
 		wantCode       uint
+		wantDeletes    int
 		wantDeleted    []string
 		wantTombstones []string
 	}{
 		"keeps what is listed": {
 			valid:          list{{"containerID": "ca", "ifname": "eth0"}, {"containerID": "cc", "ifname": "eth0"}},
+			wantDeletes:    1,
 			wantDeleted:    []string{"default/b"},
 			wantTombstones: []string{"cb-eth0"},
 		},
@@ -63,16 +65,17 @@ func TestGC(t *testing.T) {
 				{"containerID": "cb", "ifname": "eth0"},
 				{"containerID": "cc", "ifname": "eth0"},
 			},
+			wantDeletes:    1,
 			wantDeleted:    []string{"default/a"},
 			wantTombstones: []string{"ca-eth0"},
 		},
 		"deletes all of this node, and no other's, when the list is empty": {
-			valid: list{}, wantDeleted: all, wantTombstones: allStones,
+			valid: list{}, wantDeletes: 3, wantDeleted: all, wantTombstones: allStones,
 		},
 		"does not ask twice for what is being deleted": {
 			valid:       list{},
 			arrange:     func(w *world) { w.Delete("default", "a") },
-			wantDeleted: all, wantTombstones: allStones,
+			wantDeletes: 2, wantDeleted: all, wantTombstones: allStones,
 		},
 		"outlives a stumbling apiserver": {
 			valid: list{},
@@ -80,14 +83,14 @@ func TestGC(t *testing.T) {
 				w.Fail("list", fake.Drop(), fake.Garbage(http.StatusBadGateway))
 				w.Fail("delete", fake.Drop())
 			},
-			wantDeleted: all, wantTombstones: allStones,
+			wantDeletes: 4, wantDeleted: all, wantTombstones: allStones,
 		},
 		"goes on after a refusal and reports it": {
 			valid: list{},
 			arrange: func(w *world) {
 				w.Fail("delete", fake.Refuse(http.StatusForbidden, metav1.StatusReasonForbidden, "no"))
 			},
-			wantCode: 11, wantDeleted: all[1:], wantTombstones: allStones,
+			wantCode: 11, wantDeletes: 3, wantDeleted: all[1:], wantTombstones: allStones,
 		},
 		"deletes nothing without a tombstone": {
 			valid:    list{},
@@ -118,6 +121,7 @@ func TestGC(t *testing.T) {
 			w.conf["cni.dev/valid-attachments"] = tc.valid
 			apply(w, tc.arrange)
 			wantError(t, w.run(w.plugin.gc), tc.wantCode)
+			wantEqual(t, tc.wantDeletes, w.count("delete"))
 			wantEqual(t, tc.wantDeleted, w.deleted())
 			wantEqual(t, tc.wantTombstones, w.stones())
 		})
@@ -167,4 +171,11 @@ func TestGCDoesNotDeleteWhoTookTheName(t *testing.T) {
 	got, _ := w.Get("default", "web")
 	wantEqual(t, "01d", got.Spec.ContainerID)
 	wantEqual(t, true, got.DeletionTimestamp == nil)
+}
+
+// The apiserver selects by node already; should it not, the plugin does.
+func TestStaleIsOnlyWhatIsOnThisNode(t *testing.T) {
+	near := endpoint{Spec: spec{NodeName: "node1", ContainerID: "a", IfName: "eth0"}}
+	far := endpoint{Spec: spec{NodeName: "node2", ContainerID: "b", IfName: "eth0"}}
+	wantEqual(t, []*endpoint{&near}, stale([]endpoint{near, far}, nil, "node1"))
 }

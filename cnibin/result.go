@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,7 +14,7 @@ import (
 )
 
 // podInterface is the place of the pod's interface in the result's list, after the node's.
-const podInterface = 1
+const podInterface int = 1
 
 // printResult tells the runtime what the agent has made, in the version of CNI that was asked for.
 func (p *plugin) printResult(ep *endpoint, cniVersion string) error {
@@ -35,7 +36,7 @@ func (p *plugin) printResult(ep *endpoint, cniVersion string) error {
 func newResult(ep *endpoint) (*types100.Result, error) {
 	dev := ep.Status.Interface
 	if dev == nil || len(ep.Status.Addresses) == 0 {
-		return nil, fmt.Errorf("it has no interface or no address")
+		return nil, errors.New("it has no interface or no address")
 	}
 	result := &types100.Result{
 		CNIVersion: types100.ImplementedSpecVersion,
@@ -54,7 +55,7 @@ func newResult(ep *endpoint) (*types100.Result, error) {
 			return nil, fmt.Errorf("parse gateway: %w", err)
 		}
 		result.IPs = append(result.IPs, &types100.IPConfig{
-			Interface: types100.Int(podInterface),
+			Interface: new(podInterface),
 			Address:   network(netip.PrefixFrom(ip, ip.BitLen())),
 			Gateway:   gateway.AsSlice(),
 		})

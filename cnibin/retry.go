@@ -48,8 +48,7 @@ func (p *pause) wait(ctx context.Context, cause error) error {
 	}
 	// Half of it by chance, so that a restarted apiserver does not meet all nodes in the same instant.
 	delay := p.next/2 + time.Duration(p.client.random()*float64(p.next/2))
-	var refused *apiError
-	if errors.As(cause, &refused) {
+	if refused, ok := errors.AsType[*apiError](cause); ok {
 		delay = max(delay, min(refused.retryAfter, p.client.timing.limit))
 	}
 	p.next = min(2*p.next, p.client.timing.limit)

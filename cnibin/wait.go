@@ -52,12 +52,11 @@ func (p *plugin) waitReady(ctx context.Context, c *client, own *endpoint) (*endp
 		last = ep
 		return ep.served(), terminal(ep)
 	})
-	var verdict *types.Error
 	switch {
 	case err == nil:
 		return last, nil
-	case errors.As(err, &verdict):
-		return nil, verdict
+	case isVerdict(err):
+		return nil, err
 	case errors.Is(err, errVanished):
 		return nil, tryAgain(fmt.Sprintf("%s vanished while its agent was to serve it", own), errors.New(last.progress()))
 	case ctx.Err() != nil:
@@ -172,7 +171,8 @@ func decodeEvent(events *json.Decoder) (*endpoint, error) {
 		if err := json.Unmarshal(event.Object, refused); err != nil {
 			return nil, fmt.Errorf("%w: decode its error: %w", errWatchEnd, err)
 		}
-		return nil, fmt.Errorf("%w: %s", errWatchEnd, refused)
+		// As text: whatever the code, a GET tells how the object is.
+		return nil, fmt.Errorf("%w: %s", errWatchEnd, refused.Error())
 	}
 	ep := &endpoint{}
 	if err := json.Unmarshal(event.Object, ep); err != nil {
@@ -182,13 +182,16 @@ func decodeEvent(events *json.Decoder) (*endpoint, error) {
 }
 
 func isVerdict(err error) bool {
-	var verdict *types.Error
-	return errors.As(err, &verdict)
+	_, ok := errors.AsType[*types.Error](err)
+	return ok
 }
 
 // refusal turns an error of the client into one of CNI: what may pass is "try again later".
 func refusal(err error) error {
-	if isTransient(err) || isNotFound(err) {
+	switch {
+	case isNotFound(err):
+		return tryAgain("the apiserver does not know the namespace, or no "+kind+"s at all", err)
+	case isTransient(err):
 		return tryAgain("the apiserver does not answer as it should", err)
 	}
 	return types.NewError(codeRefused, "the apiserver refuses", err.Error())

@@ -21,7 +21,7 @@ func TestAddOutlivesItsWatch(t *testing.T) {
 		"a watch that is never answered":      func(w *world) { w.Fail("watch", fake.Hang()) },
 		"a watch that falls silent":           func(w *world) { w.Fail("watch", fake.SilentWatch()) },
 		"a connection that is closed":         func(w *world) { w.Fail("watch", fake.Drop()) },
-		"an answer of 410":                    func(w *world) { w.Fail("watch", expired) },
+		"an answer of 410":                    func(w *world) { w.Fail("watch", expired()) },
 		"an ERROR event of 410":               func(w *world) { w.Fail("watch", fake.WatchError(http.StatusGone, "Expired")) },
 		"an ERROR event of 500":               func(w *world) { w.Fail("watch", fake.WatchError(500, "InternalError")) },
 		"a compacted revision":                func(w *world) { w.Fail("watch", compact(w)) },
@@ -44,7 +44,9 @@ func TestAddOutlivesItsWatch(t *testing.T) {
 	}
 }
 
-var expired = fake.Refuse(http.StatusGone, metav1.StatusReasonExpired, "too old")
+func expired() fake.Fault {
+	return fake.Refuse(http.StatusGone, metav1.StatusReasonExpired, "too old")
+}
 
 func compact(w *world) fake.Fault {
 	return func(rw http.ResponseWriter, _ *http.Request, serve func(http.ResponseWriter)) {
@@ -139,32 +141,54 @@ func TestAddSaysAtItsDeadlineWhatItWaitedFor(t *testing.T) {
 }
 
 func TestAddCreatesNothingAfterItsObjectVanished(t *testing.T) {
-	cases := map[string]func(w *world){
-		"deleted before the eyes of the watch": func(w *world) {
-			w.Fail("watch", vanish(w))
+	unseen := 1 // a GET finds out
+	cases := map[string]struct {
+		arrange  func(w *world)
+		wantGets int
+	}{
+		"deleted before the eyes of the watch": {
+			arrange: func(w *world) { w.Fail("watch", vanish(w)) },
 		},
-		"deleted while no watch was open": func(w *world) {
-			w.Fail("watch", vanishUnseen(w))
+		"deleted while no watch was open": {
+			arrange:  func(w *world) { w.Fail("watch", vanishUnseen(w)) },
+			wantGets: unseen,
 		},
-		"replaced before the eyes of the watch": func(w *world) {
-			w.Fail("watch", followedBy(vanish(w), func() { w.Create(w.older(func(*v1alpha1.CiliumEndpoint) {})) }))
+		"replaced before the eyes of the watch": {
+			arrange: func(w *world) {
+				w.Fail("watch", followedBy(vanish(w), func() { w.Create(w.older(func(*v1alpha1.CiliumEndpoint) {})) }))
+			},
 		},
-		"replaced while no watch was open": func(w *world) {
-			w.Fail("watch", followedBy(vanishUnseen(w), func() { w.Create(w.own()) }))
+		"replaced, and the watch shows only the next": {
+			arrange: func(w *world) {
+				next := w.own()
+				next.UID = "another"
+				next.Status = fake.Ready(next)
+				w.Fail("watch", fake.WatchEvent("MODIFIED", next))
+			},
 		},
-		"replaced by one that is Ready": func(w *world) {
-			w.Fail("watch", followedBy(vanishUnseen(w), func() {
-				ep, _ := w.Create(w.own())
-				w.SetStatus("default", "web", fake.Ready(ep))
-			}))
+		"replaced while no watch was open": {
+			arrange: func(w *world) {
+				w.Fail("watch", followedBy(vanishUnseen(w), func() { w.Create(w.own()) }))
+			},
+			wantGets: unseen,
+		},
+		"replaced by one that is Ready": {
+			arrange: func(w *world) {
+				w.Fail("watch", followedBy(vanishUnseen(w), func() {
+					ep, _ := w.Create(w.own())
+					w.SetStatus("default", "web", fake.Ready(ep))
+				}))
+			},
+			wantGets: unseen,
 		},
 	}
-	for name, arrange := range cases {
+	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			arrange(w)
+			tc.arrange(w)
 			wantError(t, w.run(w.plugin.add), 11, "vanished")
 			wantEqual(t, 1, w.count("create"))
+			wantEqual(t, tc.wantGets, w.count("get"))
 			wantEqual(t, 0, w.count("delete"))
 			wantEqual(t, []string(nil), w.tombstones())
 		})

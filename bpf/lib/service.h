@@ -5,6 +5,7 @@
 #ifndef CILIATE_SERVICE_H
 #define CILIATE_SERVICE_H
 
+#include "addr.h"
 #include "maps.h"
 
 enum service_limit {
@@ -17,7 +18,7 @@ enum service_limit {
 
 static __always_inline bool peer_equal(const struct peer *a, const struct peer *b)
 {
-	return a->port == b->port && !__builtin_memcmp(&a->addr, &b->addr, sizeof(a->addr));
+	return a->port == b->port && addr_equal(&a->addr, &b->addr);
 }
 
 static __always_inline const struct frontend *frontend_lookup(const struct peer *to, __u8 protocol)

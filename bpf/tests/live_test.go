@@ -56,10 +56,13 @@ func (n *namespace) notReach(t *testing.T, to []netip.Addr, bytes int, dontFragm
 	for _, a := range to {
 		n.do(t, func() error {
 			err := ping(echo{to: a, bytes: bytes, dontFragment: dontFragment, within: impatience})
-			if !errors.Is(err, errNoReply) {
-				return fmt.Errorf("%s with %d bytes: want no reply, got %v", a, bytes, err)
+			if err == nil {
+				return fmt.Errorf("%s replied to %d bytes", a, bytes)
 			}
-			return nil
+			if errors.Is(err, errNoReply) {
+				return nil
+			}
+			return err
 		})
 	}
 }

@@ -11,13 +11,11 @@ import (
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
 )
 
-var broadcast = mac{255, 255, 255, 255, 255, 255}
-
 // TestARP needs root: the gateway is answered for, and nobody else.
 func TestARP(t *testing.T) {
 	b := newBench(t, loader.Config{})
 	pod, host := mac(b.a.ifc.MAC), mac(b.a.ifc.HostMAC)
-	ask := func(body []byte) frame { return frame{smac: pod, dmac: broadcast, ethertype: ethARP, raw: body} }
+	ask := func(body []byte) frame { return frame{smac: pod, dmac: broadcast(), ethertype: ethARP, raw: body} }
 	answer := frame{smac: host, dmac: pod, ethertype: ethARP, raw: arp(2, host, router4, pod, podA4)}
 	cut := ask(arp(1, pod, podA4, mac{}, router4))
 	cut.raw = cut.raw[:20]

@@ -32,7 +32,7 @@ func TestFromNetdev(t *testing.T) {
 		"a node to a pod": in(there4, podA4), "a router to a pod": in(remoteRouter4, podA4), "the world to a pod": in(world4, podA4),
 		"a pod to this node": in(remotePod4, here4), "the world to this node": in(world6, here6), "a last hop": lastHop,
 		"a frame for another machine": foreign, "a pod to nobody": in(remotePod4, nobody4),
-		"ARP":      {dmac: broadcast, ethertype: ethARP, raw: arp(1, mac{2}, there4, mac{}, here4)},
+		"ARP":      {dmac: broadcast(), ethertype: ethARP, raw: arp(1, mac{2}, there4, mac{}, here4)},
 		"LLDP":     {dmac: mac(b.a.ifc.HostMAC), ethertype: 0x88cc, raw: make([]byte, 50)},
 		"nonsense": {dmac: mac(b.a.ifc.HostMAC), ethertype: ethIPv4, raw: make([]byte, 50)},
 	} {

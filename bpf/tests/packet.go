@@ -8,6 +8,7 @@ package tests
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // Numbers of protocols and ethertypes that the tests use.
@@ -20,6 +21,8 @@ const (
 )
 
 type mac [6]byte
+
+func broadcast() mac { return mac{255, 255, 255, 255, 255, 255} }
 
 // frame is an Ethernet frame in the making. What is zero gets a usual value.
 type frame struct {
@@ -130,13 +133,13 @@ func (f frame) ipv6(src, dst netip.Addr) []byte {
 		binary.BigEndian.PutUint32(b[4:], f.fragment.id)
 		next, body = protoFragment, append(b, body...)
 	}
-	for i := len(f.extensions) - 1; i >= 0; i-- {
+	for _, kind := range slices.Backward(f.extensions) {
 		// Six bytes of padding as one option, or a routing header with no segments left.
 		body = append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, body...)
-		if f.extensions[i] == protoRouting || f.extensions[i] == protoFragment {
+		if kind == protoRouting || kind == protoFragment {
 			body[2], body[3] = 0, 0
 		}
-		next = f.extensions[i]
+		next = kind
 	}
 	b := make([]byte, 40, 40+len(body))
 	b[0], b[6], b[7] = 0x60, next, f.ttl

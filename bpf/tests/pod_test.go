@@ -6,6 +6,10 @@
 package tests
 
 import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
@@ -79,18 +83,60 @@ func TestFromPodForwards(t *testing.T) {
 	b.check(t, from("from_pod", steps))
 }
 
-// TestTheChecksumOfAHopWraps needs root: the IPv4 header's sum is changed in place, with all its carries.
+// TestTheChecksumOfAHopWraps needs root: the IPv4 header's sum is changed in place, with its carry.
 func TestTheChecksumOfAHopWraps(t *testing.T) {
 	b := newBench(t, loader.Config{})
-	steps := map[string]step{}
-	for id := range uint32(256) {
-		// 0xfeff and 0xffff are where the sum wraps; some of these identifications lead there.
-		in := b.fromA(frame{src: podA4, dst: podB4, ttl: 3, protocol: protoUDP, fragment: fragment{id: id << 8}})
-		steps["identification "+string(rune('a'+id%26))+string(rune('a'+id/26))] = step{
-			run: run{in: in}, wantAction: redirect, wantCounted: both(), wantOut: hop(in, b.b.ifc.HostMAC, b.b.ifc.MAC),
+	for _, sum := range []uint16{0xfdff, 0xfefe, 0xfeff, 0xff00, 0x00ff, 0x0100} {
+		in := b.fromA(frame{src: podA4, dst: podB4})
+		for id := range uint32(1 << 16) {
+			if in.fragment.id = id; binary.BigEndian.Uint16(in.bytes()[ethHeader+10:]) == sum {
+				break
+			}
 		}
+		b.check(t, map[string]step{fmt.Sprintf("from %#04x", sum): {
+			run: run{program: "from_pod", in: in}, wantAction: redirect, wantCounted: both(),
+			wantOut: hop(in, b.b.ifc.HostMAC, b.b.ifc.MAC),
+		}})
 	}
-	b.check(t, from("from_pod", steps))
+}
+
+// TestAPodOfOneFamily needs root: the other family is none of its business, and neither is its absence an address.
+func TestAPodOfOneFamily(t *testing.T) {
+	for name, c := range map[string]struct{ family, unspecified, dst, neighbour string }{
+		"IPv4 only": {podA4, "::", podB6, podA6}, "IPv6 only": {podA6, "0.0.0.0", podB4, podA4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, loader.Config{})
+			ep := b.a.endpoint
+			only := netip.MustParseAddr(c.family)
+			keep := slices.Index(ep.Addrs, only)
+			ep.Addrs, ep.Gateways = ep.Addrs[keep:keep+1], ep.Gateways[keep:keep+1]
+			must(t, b.maps.PutEndpoint(ep, b.a.ifc))
+			lie := func(src string) step {
+				return step{
+					run:        run{program: "from_pod", in: b.fromA(frame{src: src, dst: c.dst})},
+					wantAction: drop, wantCounted: egressOf("INVALID_SOURCE_IP"),
+				}
+			}
+			steps := map[string]step{"the unspecified address": lie(c.unspecified), "an address it no longer has": lie(c.neighbour)}
+			if only.Is6() {
+				steps["ARP"] = step{
+					run: run{program: "from_pod", in: b.fromA(frame{
+						dmac: broadcast(), ethertype: ethARP, raw: arp(1, mac(b.a.ifc.MAC), podA4, mac{}, router4),
+					})},
+					wantAction: drop, wantCounted: egressOf("INVALID_SOURCE_IP"),
+				}
+			} else {
+				steps["a solicitation"] = step{
+					run: run{program: "from_pod", in: b.fromA(frame{
+						src: "fe80::2", dst: router6, ttl: 255, protocol: protoICMPv6, payload: neighborMessage(135, 0, router6, 0, mac{}),
+					})},
+					wantAction: drop, wantCounted: egressOf("NEIGHBOR"),
+				}
+			}
+			b.check(t, steps)
+		})
+	}
 }
 
 // TestFromPodOnOtherRoads needs root: native routing, and the host's stack for everything.

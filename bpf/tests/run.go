@@ -129,7 +129,7 @@ type skb struct{ mark, ifindex, gsoSize uint32 }
 
 // Where fields are in it.
 const (
-	skbMark, skbIfindex, skbGSOSize, skbBytes = 8, 40, 176, 192
+	skbMark, skbPriority, skbIfindex, skbGSOSize, skbBytes = 8, 32, 40, 176, 192
 )
 
 func (s skb) bytes() []byte {
@@ -236,7 +236,11 @@ func (b *bench) behindTunnel(t testing.TB, from tunnel) *ebpf.Program {
 		copy(key[28:], a.AsSlice())
 		flags = 1
 	}
-	program := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1)}
+	// The kernel repeats a packet as the last run left it; one that has its metadata says so by its priority.
+	program := asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1), asm.LoadMem(asm.R2, asm.R1, skbPriority, asm.Word), asm.JNE.Imm(asm.R2, 0, "call"),
+		asm.Mov.Imm(asm.R2, 1), asm.StoreMem(asm.R1, skbPriority, asm.R2, asm.Word),
+	}
 	for i := 0; i < len(key); i += 8 {
 		program = append(program,
 			asm.LoadImm(asm.R2, int64(binary.LittleEndian.Uint64(key[i:])), asm.DWord),
@@ -245,7 +249,7 @@ func (b *bench) behindTunnel(t testing.TB, from tunnel) *ebpf.Program {
 	program = append(program,
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, int32(-len(key))),
 		asm.Mov.Imm(asm.R3, 44), asm.Mov.Imm(asm.R4, flags), asm.FnSkbSetTunnelKey.Call(),
-		asm.Mov.Reg(asm.R1, asm.R6), asm.LoadMapPtr(asm.R2, table.FD()), asm.Mov.Imm(asm.R3, 0), asm.FnTailCall.Call(),
+		asm.Mov.Reg(asm.R1, asm.R6).WithSymbol("call"), asm.LoadMapPtr(asm.R2, table.FD()), asm.Mov.Imm(asm.R3, 0), asm.FnTailCall.Call(),
 		asm.Mov.Imm(asm.R0, 99), asm.Return(),
 	)
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, License: "GPL", Instructions: program})

@@ -70,10 +70,5 @@ func (n *namespace) inject(t testing.TB, device int, frames ...frame) {
 	})
 }
 
-// carries says whether a frame has the marker anywhere.
-func carries(marker string) func([]byte) bool {
-	return func(frame []byte) bool { return bytes.Contains(frame, []byte(marker)) }
-}
-
 // destination is the MAC a frame is for.
 func destination(frame []byte) string { return net.HardwareAddr(frame[:6]).String() }

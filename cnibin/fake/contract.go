@@ -48,7 +48,7 @@ func created(t *testing.T, api API) {
 		t.Errorf("UID %q, resource version %q", ep.UID, ep.ResourceVersion)
 	}
 	got := v1alpha1.CiliumEndpoint{}
-	api.want(t, http.StatusOK, http.MethodGet, "/created", nil, &got)
+	api.want(t, http.StatusOK, call{http.MethodGet, "/created", nil}, &got)
 	if got.UID != ep.UID || got.Spec != ep.Spec {
 		t.Errorf("got %v, created %v", got, ep)
 	}
@@ -56,30 +56,30 @@ func created(t *testing.T, api API) {
 
 func taken(t *testing.T, api API) {
 	ep := api.create(t, "taken")
-	api.wantReason(t, http.StatusConflict, metav1.StatusReasonAlreadyExists, http.MethodPost, "", object("taken"))
+	api.wantReason(t, http.StatusConflict, metav1.StatusReasonAlreadyExists, call{http.MethodPost, "", object("taken")})
 	api.remove(t, ep)
-	api.wantReason(t, http.StatusConflict, metav1.StatusReasonAlreadyExists, http.MethodPost, "", object("taken"))
+	api.wantReason(t, http.StatusConflict, metav1.StatusReasonAlreadyExists, call{http.MethodPost, "", object("taken")})
 	api.release(t, ep)
-	api.want(t, http.StatusCreated, http.MethodPost, "", object("taken"), nil)
+	api.want(t, http.StatusCreated, call{http.MethodPost, "", object("taken")}, nil)
 }
 
 func invalid(t *testing.T, api API) {
 	ep := object("invalid")
 	ep.Spec.Netns = "/proc/1/ns/net"
-	api.wantReason(t, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, http.MethodPost, "", ep)
+	api.wantReason(t, http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, call{http.MethodPost, "", ep})
 }
 
 func absent(t *testing.T, api API) {
-	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, http.MethodGet, "/absent", nil)
-	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, http.MethodDelete, "/absent", nil)
+	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, call{http.MethodGet, "/absent", nil})
+	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, call{http.MethodDelete, "/absent", nil})
 }
 
 func foreignUID(t *testing.T, api API) {
 	ep := api.create(t, "foreign-uid")
 	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions("another")}
-	api.wantReason(t, http.StatusConflict, metav1.StatusReasonConflict, http.MethodDelete, "/foreign-uid", options)
+	api.wantReason(t, http.StatusConflict, metav1.StatusReasonConflict, call{http.MethodDelete, "/foreign-uid", options})
 	got := v1alpha1.CiliumEndpoint{}
-	api.want(t, http.StatusOK, http.MethodGet, "/foreign-uid", nil, &got)
+	api.want(t, http.StatusOK, call{http.MethodGet, "/foreign-uid", nil}, &got)
 	if got.UID != ep.UID || got.DeletionTimestamp != nil {
 		t.Errorf("the object did not survive: %v", got)
 	}
@@ -90,16 +90,16 @@ func kept(t *testing.T, api API) {
 	api.remove(t, ep)
 	api.remove(t, ep)
 	got := v1alpha1.CiliumEndpoint{}
-	api.want(t, http.StatusOK, http.MethodGet, "/kept", nil, &got)
+	api.want(t, http.StatusOK, call{http.MethodGet, "/kept", nil}, &got)
 	if got.UID != ep.UID || got.DeletionTimestamp == nil {
 		t.Errorf("want the object with a deletionTimestamp, got %v", got)
 	}
 	api.release(t, ep)
-	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, http.MethodGet, "/kept", nil)
+	api.wantReason(t, http.StatusNotFound, metav1.StatusReasonNotFound, call{http.MethodGet, "/kept", nil})
 }
 
 func unauthorized(t *testing.T, api API) {
-	req := api.request(t, http.MethodGet, "/absent", nil)
+	req := api.request(t, call{method: http.MethodGet, path: "/absent"})
 	req.Header.Set("Authorization", "Bearer wrong")
 	resp, err := api.Client.Do(req)
 	if err != nil {
@@ -114,10 +114,10 @@ func unauthorized(t *testing.T, api API) {
 func listed(t *testing.T, api API) {
 	ep := object("listed")
 	ep.Spec.NodeName = "node-of-listed"
-	api.want(t, http.StatusCreated, http.MethodPost, "", ep, nil)
+	api.want(t, http.StatusCreated, call{http.MethodPost, "", ep}, nil)
 	api.create(t, "unlisted")
 	list := v1alpha1.CiliumEndpointList{}
-	api.want(t, http.StatusOK, http.MethodGet, "?fieldSelector=spec.nodeName%3Dnode-of-listed", nil, &list)
+	api.want(t, http.StatusOK, call{http.MethodGet, "?fieldSelector=spec.nodeName%3Dnode-of-listed", nil}, &list)
 	if len(list.Items) != 1 || list.Items[0].Name != "listed" {
 		t.Errorf("got %v", list.Items)
 	}
@@ -127,8 +127,7 @@ func watched(t *testing.T, api API) {
 	ep := api.create(t, "watched")
 	api.create(t, "unwatched")
 	events := api.watch(t, ep.Name, ep.ResourceVersion, "10")
-	api.want(t, http.StatusOK, http.MethodPatch, "/watched/status",
-		map[string]any{"status": Ready(ep)}, nil)
+	api.want(t, http.StatusOK, call{http.MethodPatch, "/watched/status", map[string]any{"status": Ready(ep)}}, nil)
 	wantEvent(t, events, "MODIFIED", func(got v1alpha1.CiliumEndpoint) bool {
 		return got.UID == ep.UID && got.Status.PodUID == ep.Spec.PodUID && len(got.Status.Conditions) == 1
 	})
@@ -201,26 +200,26 @@ func object(name string) v1alpha1.CiliumEndpoint {
 func (a API) create(t *testing.T, name string) v1alpha1.CiliumEndpoint {
 	t.Helper()
 	ep := v1alpha1.CiliumEndpoint{}
-	a.want(t, http.StatusCreated, http.MethodPost, "", object(name), &ep)
+	a.want(t, http.StatusCreated, call{http.MethodPost, "", object(name)}, &ep)
 	return ep
 }
 
 func (a API) remove(t *testing.T, ep v1alpha1.CiliumEndpoint) {
 	t.Helper()
 	options := metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(ep.UID))}
-	a.want(t, http.StatusOK, http.MethodDelete, "/"+ep.Name, options, nil)
+	a.want(t, http.StatusOK, call{http.MethodDelete, "/" + ep.Name, options}, nil)
 }
 
 func (a API) release(t *testing.T, ep v1alpha1.CiliumEndpoint) {
 	t.Helper()
 	patch := map[string]any{"metadata": map[string]any{"finalizers": nil}}
-	a.want(t, http.StatusOK, http.MethodPatch, "/"+ep.Name, patch, nil)
+	a.want(t, http.StatusOK, call{http.MethodPatch, "/" + ep.Name, patch}, nil)
 }
 
 func (a API) watch(t *testing.T, name, from, seconds string) *json.Decoder {
 	t.Helper()
 	query := "?watch=1&fieldSelector=metadata.name%3D" + name + "&resourceVersion=" + from + "&timeoutSeconds=" + seconds
-	resp, err := a.Client.Do(a.request(t, http.MethodGet, query, nil))
+	resp, err := a.Client.Do(a.request(t, call{method: http.MethodGet, path: query}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,18 +230,24 @@ func (a API) watch(t *testing.T, name, from, seconds string) *json.Decoder {
 	return json.NewDecoder(resp.Body)
 }
 
-func (a API) wantReason(t *testing.T, code int, reason metav1.StatusReason, method, path string, body any) {
+// call is one request about the endpoints of the namespace default; path is what follows the collection's.
+type call struct {
+	method, path string
+	body         any
+}
+
+func (a API) wantReason(t *testing.T, code int, reason metav1.StatusReason, what call) {
 	t.Helper()
 	status := metav1.Status{}
-	a.want(t, code, method, path, body, &status)
+	a.want(t, code, what, &status)
 	if status.Reason != reason || status.Message == "" {
-		t.Errorf("%s %s: reason %q, message %q, want reason %q", method, path, status.Reason, status.Message, reason)
+		t.Errorf("%s %s: reason %q, message %q, want reason %q", what.method, what.path, status.Reason, status.Message, reason)
 	}
 }
 
-func (a API) want(t *testing.T, code int, method, path string, body, out any) {
+func (a API) want(t *testing.T, code int, what call, out any) {
 	t.Helper()
-	resp, err := a.Client.Do(a.request(t, method, path, body))
+	resp, err := a.Client.Do(a.request(t, what))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,32 +257,32 @@ func (a API) want(t *testing.T, code int, method, path string, body, out any) {
 		t.Fatal(err)
 	}
 	if resp.StatusCode != code {
-		t.Fatalf("%s %s: %s, want %d: %s", method, path, resp.Status, code, data)
+		t.Fatalf("%s %s: %s, want %d: %s", what.method, what.path, resp.Status, code, data)
 	}
 	if out == nil {
 		return
 	}
 	if err := json.Unmarshal(data, out); err != nil {
-		t.Fatalf("%s %s: %v: %s", method, path, err, data)
+		t.Fatalf("%s %s: %v: %s", what.method, what.path, err, data)
 	}
 }
 
-func (a API) request(t *testing.T, method, path string, body any) *http.Request {
+func (a API) request(t *testing.T, what call) *http.Request {
 	t.Helper()
-	data, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
+	var data []byte
+	if what.body != nil {
+		var err error
+		if data, err = json.Marshal(what.body); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if body == nil {
-		data = nil
-	}
-	target := strings.TrimSuffix(a.URL, "/") + "/apis/cilium.io/v1alpha1/namespaces/default/ciliumendpoints" + path
-	req, err := http.NewRequestWithContext(t.Context(), method, target, bytes.NewReader(data))
+	target := strings.TrimSuffix(a.URL, "/") + "/apis/cilium.io/v1alpha1/namespaces/default/ciliumendpoints" + what.path
+	req, err := http.NewRequestWithContext(t.Context(), what.method, target, bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if method == http.MethodPatch {
+	if what.method == http.MethodPatch {
 		req.Header.Set("Content-Type", "application/merge-patch+json")
 	}
 	return req

@@ -93,3 +93,11 @@ func WatchError(code int, reason metav1.StatusReason) Fault {
 		send(w, "ERROR", failure(code, reason, "the watch is over"))
 	}
 }
+
+// WatchEvent opens a watch that shows one event and then ends.
+func WatchEvent(kind string, object any) Fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ func(http.ResponseWriter)) {
+		w.WriteHeader(http.StatusOK)
+		send(w, kind, object)
+	}
+}

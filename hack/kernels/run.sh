@@ -30,13 +30,13 @@ require() {
 boot() {
 	local initrd=$OUT/initrd.cpio
 	cat "$2" "$OUT/tests.cpio" >"$initrd"
-	timeout -k 10 "${TIMEOUT:-900}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 \
+	timeout -k 10 "${TIMEOUT:-1500}" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-chardev file,id=console,path="$4" -serial chardev:console -chardev file,id=report,path="$3" -serial chardev:report \
 		-kernel "$1/vmlinuz" -initrd "$initrd" -append "console=ttyS0 panic=-1 oops=panic quiet" </dev/null
 	local result=$?
 	rm -f "$initrd"
-	[ $result = 124 ] && echo "kernels: the guest was stopped after ${TIMEOUT:-900} s" >&2
+	[ $result = 124 ] && echo "kernels: the guest was stopped after ${TIMEOUT:-1500} s" >&2
 	return $result
 }
 

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -117,8 +118,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("endpoint").
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: retry.Limiter()}).
-		For(&v1alpha1.CiliumEndpoint{}, endpointChanges()).
-		Watches(&corev1.Pod{}, &handler.EnqueueRequestForObject{}, podChanges()).
+		For(&v1alpha1.CiliumEndpoint{}, builder.WithPredicates(endpointChanged())).
+		Watches(&corev1.Pod{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Namespace{}, r.namespaceChanges()).
 		Watches(&v1alpha1.CiliumIdentity{}, handler.EnqueueRequestsFromMapFunc(r.withIdentity)).
 		WatchesRawSource(source.Channel(r.wake, &handler.EnqueueRequestForObject{})).

@@ -7,12 +7,10 @@ import (
 	"context"
 	"hash/fnv"
 	"maps"
-	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -26,20 +24,20 @@ import (
 // namespaceSpread is the time over which the endpoints of a namespace follow a change of its labels.
 const namespaceSpread = 30 * time.Second
 
-// endpointChanges leaves out updates of the status, which the agent itself writes: the spec never changes, so a new
+// endpointChanged leaves out updates of the status, which the agent itself writes: the spec never changes, so a new
 // deletionTimestamp is all there is to see.
-func endpointChanges() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+func endpointChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
 			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
-	}})
+	}}
 }
 
-// podChanges leaves out what does not matter to a pod's endpoint: nearly all updates of a Pod are of its status.
-func podChanges() builder.Predicates {
-	return builder.WithPredicates(predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+// podChanged leaves out what does not matter to a pod's endpoint: nearly all updates of a Pod are of its status.
+func podChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || labelsChanged(e)
-	}})
+	}}
 }
 
 func labelsChanged(e event.UpdateEvent) bool {
@@ -63,7 +61,7 @@ func (r *Reconciler) namespaceChanges() handler.EventHandler {
 func spread(name types.NamespacedName) time.Duration {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(name.String())) // a hash never fails to write
-	return time.Duration(hash.Sum32()) * namespaceSpread / math.MaxUint32
+	return time.Duration(hash.Sum32()) * time.Microsecond % namespaceSpread
 }
 
 // withIdentity are the endpoints that want the labels of an identity.

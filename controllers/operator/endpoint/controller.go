@@ -14,8 +14,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
@@ -67,13 +70,22 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, &handler.EnqueueRequestForObject{}). // Named alike.
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.ofNode)).
 		Watches(&v1alpha1.CiliumNode{}, handler.EnqueueRequestsFromMapFunc(r.ofNode)).
+		Watches(&v1alpha1.CiliumConfig{}, handler.EnqueueRequestsFromMapFunc(r.every), builder.WithPredicates(filterChanges())).
 		Complete(r)
 }
 
 func (r *Reconciler) ofNode(ctx context.Context, node client.Object) []reconcile.Request {
+	return r.list(ctx, client.MatchingFields{index.EndpointNode: node.GetName()})
+}
+
+func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Request {
+	return r.list(ctx)
+}
+
+func (r *Reconciler) list(ctx context.Context, which ...client.ListOption) []reconcile.Request {
 	var endpoints v1alpha1.CiliumEndpointList
-	if err := r.client.List(ctx, &endpoints, client.MatchingFields{index.EndpointNode: node.GetName()}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Listing the endpoints of a node", "Node", node.GetName())
+	if err := r.client.List(ctx, &endpoints, which...); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Listing the endpoints")
 		return nil
 	}
 	requests := make([]reconcile.Request, len(endpoints.Items))
@@ -81,6 +93,20 @@ func (r *Reconciler) ofNode(ctx context.Context, node client.Object) []reconcile
 		requests[i].NamespacedName = client.ObjectKeyFromObject(&endpoints.Items[i])
 	}
 	return requests
+}
+
+// filterChanges lets the configuration pass when another label filter is in force, and with it other identities are
+// right.
+func filterChanges() predicate.Predicate {
+	version := func(obj client.Object) int64 {
+		if f := obj.(*v1alpha1.CiliumConfig).Status.IdentityFilter; f != nil {
+			return f.Version
+		}
+		return 0
+	}
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool { return version(e.ObjectOld) != version(e.ObjectNew) },
+	}
 }
 
 // Reconcile releases an endpoint, or judges it.

@@ -12,23 +12,38 @@ package bpfgen
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem netdev Netdev ../../../bpf/netdev.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem sock -type peer -type frontend_key -type frontend -type backend_key -type reverse_key -type affinity_key -type affinity Sock ../../../bpf/sock.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 
-// The structs are the same in every object; these are their names.
+// Structs are the same in every object and hence have one name here.
 type (
-	Endpoint      = PodEndpoint
-	EndpointIf    = PodEndpointIf
-	IpcacheEntry  = PodIpcacheEntry
-	CIDRKey       = PodCidrKey
-	FragmentKey   = PodFragmentKey
+	// Endpoint is struct endpoint.
+	Endpoint = PodEndpoint
+	// EndpointIf is struct endpoint_if.
+	EndpointIf = PodEndpointIf
+	// IpcacheEntry is struct ipcache_entry.
+	IpcacheEntry = PodIpcacheEntry
+	// CIDRKey is struct cidr_key.
+	CIDRKey = PodCidrKey
+	// FragmentKey is struct fragment_key.
+	FragmentKey = PodFragmentKey
+	// FragmentPorts is struct fragment_ports.
 	FragmentPorts = PodFragmentPorts
-	Metric        = PodMetric
-	NodeConfig    = PodNodeConfig
-	Peer          = SockPeer
-	FrontendKey   = SockFrontendKey
-	Frontend      = SockFrontend
-	BackendKey    = SockBackendKey
-	ReverseKey    = SockReverseKey
-	AffinityKey   = SockAffinityKey
-	Affinity      = SockAffinity
+	// Metric is struct metric.
+	Metric = PodMetric
+	// NodeConfig is struct node_config.
+	NodeConfig = PodNodeConfig
+	// Peer is struct peer.
+	Peer = SockPeer
+	// FrontendKey is struct frontend_key.
+	FrontendKey = SockFrontendKey
+	// Frontend is struct frontend.
+	Frontend = SockFrontend
+	// BackendKey is struct backend_key.
+	BackendKey = SockBackendKey
+	// ReverseKey is struct reverse_key.
+	ReverseKey = SockReverseKey
+	// AffinityKey is struct affinity_key.
+	AffinityKey = SockAffinityKey
+	// Affinity is struct affinity.
+	Affinity = SockAffinity
 )
 
 // Bytes are the compiled objects, for telling one build from another.

@@ -61,7 +61,7 @@ func (c *cluster) flood(t *testing.T) (stop func()) {
 	for _, path := range c.paths()[1:] {
 		for _, to := range path.to {
 			out := &bytes.Buffer{}
-			ping := exec.CommandContext(t.Context(), "ping", "-n", "-i0.002", to.String())
+			ping := exec.CommandContext(t.Context(), "ping", "-n", "-i0.005", to.String())
 			ping.Stdout = out
 			path.from.Do(t, func() {
 				if err := ping.Start(); err != nil {
@@ -222,6 +222,26 @@ func TestMTUFollowsTheCard(t *testing.T) {
 	}
 	if out := sandbox.Run(t, "ip", "link", "show", "eth0"); !strings.Contains(out, "mtu 1350") {
 		t.Errorf("the pod's MTU is another:\n%s", out)
+	}
+}
+
+// TestRightNodeStaysSilent: who looks over a node in which nothing is to be done must not be told of a change by that, or
+// he would look again without end.
+func TestRightNodeStaysSilent(t *testing.T) {
+	const quiet = time.Second
+	n := newNode(t, "192.0.2.1", "2001:db8::1")
+	ensure(t, n)
+	n.netns.Settle(t)
+	addEndpoint(t, n.Datapath, benchEndpoint(1, lab.New(t).Path()))
+	changes, err := n.Changes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, n)
+	select {
+	case <-changes:
+		t.Error("a change was told")
+	case <-time.After(quiet):
 	}
 }
 

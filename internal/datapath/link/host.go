@@ -62,7 +62,7 @@ func (l *Links) createHost(mtu int) (netlink.Link, error) {
 // ensureEnd makes one end plain and raises it.
 func (l *Links) ensureEnd(end netlink.Link, mtu int) error {
 	name := end.Attrs().Name
-	if err := l.quieten(end.Attrs().Index); err != nil {
+	if err := l.ensureQuiet(end.Attrs()); err != nil {
 		return err
 	}
 	err := errors.Join(

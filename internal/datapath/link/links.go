@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -112,6 +113,16 @@ func (l *Links) quieten(index int) error {
 		return fmt.Errorf("turn off address generation of device %d: %w", index, err)
 	}
 	return nil
+}
+
+// ensureQuiet is quieten for a device that may be so already: the kernel would tell a change even where there is none, and
+// whoever looks over the node at each change would never end.
+func (l *Links) ensureQuiet(device *netlink.LinkAttrs) error {
+	mode, err := l.sysctls.Read("ipv6", "conf", device.Name, "addr_gen_mode")
+	if err == nil && mode == strconv.Itoa(addrGenModeNone) {
+		return nil
+	}
+	return l.quieten(device.Index)
 }
 
 // addrGenModeNone is IN6_ADDR_GEN_MODE_NONE.

@@ -117,7 +117,7 @@ func (l *Links) repairTunnel(device netlink.Link, t Tunnel) error {
 			return fmt.Errorf("turn ARP of %s off: %w", TunnelDevice, err)
 		}
 	}
-	if err := l.quieten(attrs.Index); err != nil {
+	if err := l.ensureQuiet(attrs); err != nil {
 		return err
 	}
 	return errors.Join(

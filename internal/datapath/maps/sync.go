@@ -67,11 +67,12 @@ func each[K, V any](m *ebpf.Map, visit func([]K, []V)) error {
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
-		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		atEnd := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !atEnd {
 			return fmt.Errorf("read map %s: %w", name(m), err)
 		}
 		visit(keys[:n], values[:n])
-		if err != nil {
+		if atEnd {
 			return nil
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 )
@@ -49,6 +51,7 @@ type Cluster struct {
 // Open returns the cluster, healthy. It ends the test if there is none.
 func Open(t *testing.T) *Cluster {
 	t.Helper()
+	log.SetLogger(logr.Discard()) // the client has nothing to say that its errors do not
 	c := &Cluster{repo: repository(t)}
 	c.bin = c.output(t, "hack/tools/build.sh", "--bin-dir")
 	c.run = filepath.Join(filepath.Dir(c.bin), "cluster", strings.TrimSuffix(prefix(), "-"))

@@ -34,6 +34,13 @@ func (c *Cluster) NoLeaks(t *testing.T) {
 	t.Logf("no leaks: objects, pods, devices and maps agree (after %s)", took.Round(100*time.Millisecond))
 }
 
+// NoLeaksButHeld is NoLeaks for a test whose endpoints were deleted while their pods live: the pods are deleted first.
+func (c *Cluster) NoLeaksButHeld(t *testing.T) {
+	t.Helper()
+	c.sweep(t)
+	c.NoLeaks(t)
+}
+
 // state is what the API server says.
 type state struct {
 	endpoints  []v1alpha1.CiliumEndpoint

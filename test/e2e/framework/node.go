@@ -130,12 +130,17 @@ func (n *Node) Path(path string) (string, error) {
 // NetnsPath is the path of the node's network namespace.
 func (n *Node) NetnsPath() string { return "/run/netns/" + prefix() + n.Name }
 
-// processes returns the node's processes of that name whose environment contains every one of the words. They are of
-// this node if they are in its network namespace, as all we look for are, or in its process namespace.
+// processes returns the node's processes of that name whose environment contains every one of the words. All that we look
+// for are in the node's own network namespace.
 func (n *Node) processes(name string, environment ...string) ([]int, error) {
-	home, err := os.Stat(n.NetnsPath())
+	return processes(n.NetnsPath(), name, environment...)
+}
+
+// processes returns the processes of that name in a network namespace.
+func processes(namespace, name string, environment ...string) ([]int, error) {
+	home, err := os.Stat(namespace)
 	if err != nil {
-		return nil, fmt.Errorf("find processes of %s: %w", n.Name, err)
+		return nil, fmt.Errorf("find processes %s: %w", name, err)
 	}
 	folders, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -181,4 +186,31 @@ func (n *Node) signal(signal unix.Signal, name string, environment ...string) (i
 		return 0, fmt.Errorf("signal %s on %s: %w", name, n.Name, err)
 	}
 	return pids[0], nil
+}
+
+// ticksPerSecond is the unit of times in /proc, the same on every Linux.
+const ticksPerSecond = 100
+
+// Started is when the node's only process of that name was executed.
+func (n *Node) Started(name string) (time.Time, error) {
+	pids, err := n.processes(name)
+	if err != nil || len(pids) != 1 {
+		return time.Time{}, errors.Join(fmt.Errorf("%s has %d processes %s, want one", n.Name, len(pids), name), err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pids[0]))
+	if err != nil {
+		return time.Time{}, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const startTime = 19 // behind the name
+	ticks, err := strconv.ParseInt(fields[startTime], 10, 64)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Time{}, err
+	}
+	sinceBoot := time.Duration(ticks) * time.Second / ticksPerSecond
+	return time.Now().Add(sinceBoot - time.Duration(now.Nano())), nil
 }

@@ -8,9 +8,11 @@ package framework
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
@@ -73,6 +76,8 @@ func (p Pod) Object() *corev1.Pod {
 	}
 	if p.Held {
 		reference := corev1.LocalObjectReference{Name: "this-config-map-never-exists"}
+		// The kubelet waits for volumes that a container uses.
+		container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: "held", MountPath: "/held"})
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "held", VolumeSource: corev1.VolumeSource{
 			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: reference},
 		}})
@@ -207,3 +212,52 @@ func (c *Cluster) Exec(ctx context.Context, pod string, command ...string) (stri
 
 // report is where the machine sees the report of that name.
 func (c *Cluster) report(name string) string { return filepath.Join(c.dir, "reports", name) }
+
+// PassingPod creates a pod, waits until it runs, deletes it and waits until it is gone. It may run beside other tests'
+// steps: it never ends the test itself.
+func (c *Cluster) PassingPod(ctx context.Context, p Pod) error {
+	pod := p.Object()
+	// It is seen to its end even if the caller is told to stop meanwhile.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), 90*time.Second)
+	defer cancel()
+	if err := c.Create(whole, pod); err != nil {
+		return fmt.Errorf("create it: %w", err)
+	}
+	key := client.ObjectKeyFromObject(pod)
+	running := wait.PollUntilContextCancel(whole, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		var now corev1.Pod
+		err := c.Get(ctx, key, &now)
+		return err == nil && now.Status.Phase == corev1.PodRunning && now.Status.PodIP != "", nil
+	})
+	if running != nil {
+		running = fmt.Errorf("wait until it runs: %w%s", running, c.complaints(context.WithoutCancel(ctx), pod))
+	}
+	gone := context.WithoutCancel(ctx)
+	gone, cancelGone := context.WithTimeout(gone, 90*time.Second)
+	defer cancelGone()
+	if err := c.Delete(gone, pod); err != nil {
+		return errors.Join(running, fmt.Errorf("delete it: %w", err))
+	}
+	err := wait.PollUntilContextCancel(gone, 100*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		podErr := c.Get(ctx, key, &corev1.Pod{})
+		endpointErr := c.Get(ctx, key, &v1alpha1.CiliumEndpoint{})
+		return apierrors.IsNotFound(podErr) && apierrors.IsNotFound(endpointErr), nil
+	})
+	if err != nil {
+		err = fmt.Errorf("wait until it is gone: %w", err)
+	}
+	return errors.Join(running, err)
+}
+
+// EventsSince returns the events of our namespace with that reason.
+func (c *Cluster) EventsSince(t *testing.T, since time.Time, reason string) []corev1.Event {
+	t.Helper()
+	var events corev1.EventList
+	if err := c.List(t.Context(), &events, client.InNamespace(Namespace)); err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(events.Items, func(e corev1.Event) bool {
+		// Times of events are whole seconds.
+		return e.Reason != reason || e.CreationTimestamp.Time.Before(since.Truncate(time.Second))
+	})
+}

@@ -120,3 +120,16 @@ func (c *Cluster) ReportPath(name string) string { return c.report(name) }
 
 // Program is the path of a program of the tests, on the machine and on the nodes.
 func (c *Cluster) Program(name string) string { return filepath.Join(c.dir, name) }
+
+// Listening makes the pod count the UDP datagrams that it gets on the port of forgeries.
+func (c *Cluster) Listening(t *testing.T, p Pod) Pod {
+	t.Helper()
+	if err := os.Remove(c.report(p.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	p.Probe = []string{"listen", probeDir + "/reports/" + p.Name, "7001"}
+	return p
+}
+
+// World is outside the cluster, with nothing but a route to it. It can only run commands.
+func (c *Cluster) World() *Node { return &Node{Name: "world", cluster: c} }

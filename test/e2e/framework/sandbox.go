@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -245,3 +246,58 @@ func (s *Sandbox) Command(ctx context.Context, command ...string) *exec.Cmd {
 }
 
 func (s *Sandbox) enter() []string { return []string{"nsenter", "--net=/run/netns/" + s.netns} }
+
+// Gone is nil when the sandbox's endpoint is gone from the API server and from the kernel.
+func (c *Cluster) Gone(ctx context.Context, s *Sandbox) error {
+	ep, err := s.Endpoint(ctx)
+	if err == nil {
+		return fmt.Errorf("endpoint %s is there, deleted: %t", ep.Name, ep.DeletionTimestamp != nil)
+	}
+	kernel, err := s.Node.Kernel()
+	if err != nil {
+		return err
+	}
+	if device, found := kernel.Devices[s.HostDevice()]; found {
+		return fmt.Errorf("device %s is there: %+v", s.HostDevice(), device)
+	}
+	return nil
+}
+
+// ReplacedBy is nil when the pod of an earlier endpoint runs in another sandbox.
+func (c *Cluster) ReplacedBy(ctx context.Context, earlier *v1alpha1.CiliumEndpoint) error {
+	key := client.ObjectKeyFromObject(earlier)
+	var now v1alpha1.CiliumEndpoint
+	if err := c.Get(ctx, key, &now); err != nil {
+		return err
+	}
+	if now.Spec.ContainerID == earlier.Spec.ContainerID || len(now.Status.Addresses) == 0 {
+		return fmt.Errorf("its endpoint is of container %s", now.Spec.ContainerID)
+	}
+	var pod corev1.Pod
+	if err := c.Get(ctx, key, &pod); err != nil {
+		return err
+	}
+	if pod.Status.PodIP != now.Status.Addresses[0].IP {
+		return fmt.Errorf("the pod has %q, its endpoint %s", pod.Status.PodIP, now.Status.Addresses[0].IP)
+	}
+	return nil
+}
+
+// KillSandbox kills the process that keeps the sandbox of an endpoint alive, as a fault of the runtime might.
+func (n *Node) KillSandbox(t *testing.T, ep *v1alpha1.CiliumEndpoint) {
+	t.Helper()
+	path, err := n.Path("/run/netns/" + filepath.Base(ep.Spec.Netns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids, err := processes(path, "pause")
+	if err != nil || len(pids) == 0 {
+		t.Fatalf("find the sandbox of %s: %v", ep.Name, err)
+	}
+	// The image of the pod may be pause too: all of them die.
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatalf("kill the sandbox of %s: %v", ep.Name, err)
+		}
+	}
+}

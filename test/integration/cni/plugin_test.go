@@ -30,6 +30,7 @@ func testPlugin(t *testing.T, c *cluster) {
 		"collects what the runtime no longer knows":   collect,
 		"leaves a tombstone when the token is wrong":  tombstoneOnly,
 		"holds on while the agent of the node starts": lateAgent,
+		"serves the library that containerd has":      throughLibcni,
 	} {
 		t.Run(name, func(t *testing.T) { story(t, newNode(t, c)) })
 	}

@@ -109,14 +109,15 @@ func goName(name string) string {
 	if name == "FORWARDED" {
 		return "Forwarded"
 	}
-	out := "Drop"
+	var out strings.Builder
+	out.WriteString("Drop")
 	for word := range strings.SplitSeq(name, "_") {
 		switch word {
 		case "MAC", "IP", "DHCP", "VNI", "VLAN":
-			out += word
+			out.WriteString(word)
 		default:
-			out += word[:1] + strings.ToLower(word[1:])
+			out.WriteString(word[:1] + strings.ToLower(word[1:]))
 		}
 	}
-	return out
+	return out.String()
 }

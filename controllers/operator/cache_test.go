@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package operator
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ciliate-io/ciliate/controllers/operator/endpoint"
+	"github.com/ciliate-io/ciliate/controllers/operator/internal/translate"
+	"github.com/ciliate-io/ciliate/controllers/operator/node"
+	"github.com/ciliate-io/ciliate/test/build"
+)
+
+// TestSlimPodHasWhatTheControllersRead: whoever reads another field of a pod must keep it in slimPod, and say so here.
+func TestSlimPodHasWhatTheControllersRead(t *testing.T) {
+	pod := build.Pod("ns/p").OnNode("n1").HostNetwork().Label("ciliate.dev/component", "agent").MirrorOf("static").
+		Phase(corev1.PodRunning).Ready(corev1.ConditionFalse, time.Unix(100, 0)).Obj()
+	pod.Annotations["large"] = "x"
+	out, err := slimPod(pod.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slim := out.(*corev1.Pod)
+	if diff := cmp.Diff(translate.Pod(pod), translate.Pod(slim)); diff != "" {
+		t.Errorf("what identities rest on (-full +slim):\n%s", diff)
+	}
+	if diff := cmp.Diff(endpoint.AgentNodeOf(pod), endpoint.AgentNodeOf(slim)); diff != "" {
+		t.Errorf("the agent's node (-full +slim):\n%s", diff)
+	}
+	if translate.HasIdentity(pod) != translate.HasIdentity(slim) {
+		t.Error("it lost whether it has an identity")
+	}
+	if diff := cmp.Diff(map[string]string{corev1.MirrorPodAnnotationKey: "static"}, slim.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(pod.Status, slim.Status); diff != "" {
+		t.Errorf("status (-full +slim):\n%s", diff)
+	}
+	if slim.UID != pod.UID || slim.Spec.NodeName != "n1" || slim.Spec.Containers != nil {
+		t.Errorf("slim pod = %+v", slim)
+	}
+}
+
+func TestSlimNodeHasWhatTheControllersRead(t *testing.T) {
+	full := build.Node("n1").Address("192.0.2.1", "2001:db8::1").Boot("b").Taint(node.TaintNotReady).
+		PodCIDRs("10.0.0.0/24").Created(time.Unix(100, 0)).Obj()
+	full.Status.Images = []corev1.ContainerImage{{Names: []string{"large"}}}
+	full.Status.Conditions = []corev1.NodeCondition{
+		{Type: corev1.NodeReady, Status: corev1.ConditionTrue},
+		{Type: corev1.NodeNetworkUnavailable, Status: corev1.ConditionFalse},
+	}
+	out, err := slimNode(full.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := full.DeepCopy()
+	want.Status.Images = nil
+	want.Status.Conditions = full.Status.Conditions[1:]
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("slim node (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build root
+
+package bare_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ciliate-io/ciliate/hack/bench/bare"
+	"github.com/ciliate-io/ciliate/hack/bench/load"
+)
+
+// TestPaths needs root: it makes namespaces. Every kind of load gets through both bare paths.
+func TestPaths(t *testing.T) {
+	paths := map[string]func(*bare.Lab, int) ([2]load.End, error){
+		"a veth pair":             (*bare.Lab).Pair,
+		"VXLAN between two nodes": (*bare.Lab).Tunnel,
+	}
+	loads := map[string]func(load.Path, time.Duration) (float64, error){
+		"stream": load.Path.Stream, "request and response": load.Path.RequestResponse, "connections": load.Path.Connect,
+		"ping": load.Path.Ping,
+	}
+	for name, path := range paths {
+		t.Run(name, func(t *testing.T) {
+			lab := &bare.Lab{}
+			t.Cleanup(func() {
+				if err := lab.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			ends, err := path(lab, 1450)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, run := range loads {
+				t.Run(name, func(t *testing.T) {
+					rate, err := run(load.Path{Client: ends[0], Server: ends[1], ClientCPU: -1, ServerCPU: -1}, 200*time.Millisecond)
+					if err != nil || rate <= 0 {
+						t.Errorf("%v a second, %v", rate, err)
+					}
+					t.Logf("%.0f a second", rate)
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* The least that programs can do to take packets of a pod to another node and back: no look at the
+ * packet, one destination, no policy, no counting. What Ciliate's programs are measured against.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+volatile const __u32 tunnel_ifindex; /* the VXLAN device of this node */
+volatile const __u32 pod_ifindex; /* the host side of its only pod */
+volatile const __u32 remote_ipv4; /* the other node, in host order */
+
+/* Ingress of the pod's host side. */
+SEC("tc")
+int into_tunnel(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = { .tunnel_id = 1,
+				      .tunnel_ttl = 64,
+				      .remote_ipv4 = remote_ipv4 };
+
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+		return TC_ACT_SHOT;
+	return bpf_redirect(tunnel_ifindex, 0);
+}
+
+/* Ingress of the VXLAN device. */
+SEC("tc")
+int out_of_tunnel(struct __sk_buff *skb)
+{
+	return bpf_redirect_peer(pod_ifindex, 0);
+}
+
+/* Nothing at all: what running a program costs. */
+SEC("tc")
+int pass(struct __sk_buff *skb)
+{
+	return TC_ACT_OK;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+)
+
+// The nodes that are measured.
+const (
+	here, there = "node1", "node2"
+)
+
+// cluster is the cluster of hack/cluster with Ciliate on it.
+type cluster struct {
+	repo   string
+	images string
+	client client.WithWatch
+}
+
+// newCluster reads BENCH_REPO, BENCH_IMAGES and KUBECONFIG, as bench.sh sets them.
+func newCluster(getenv func(string) string) (*cluster, error) {
+	c := &cluster{repo: getenv("BENCH_REPO"), images: getenv("BENCH_IMAGES")}
+	if c.repo == "" || c.images == "" || getenv("KUBECONFIG") == "" {
+		return nil, errors.New("BENCH_REPO, BENCH_IMAGES or KUBECONFIG is not set: call hack/bench/bench.sh")
+	}
+	rc, err := clientcmd.BuildConfigFromFlags("", getenv("KUBECONFIG"))
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	rc.QPS = -1
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	if c.client, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	return c, nil
+}
+
+// script runs one of hack/cluster.
+func (c *cluster) script(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.repo, "hack/cluster", name), args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, stderr.String())
+	}
+	return out, nil
+}
+
+// kubelet starts or stops a node's kubelet. Without it, Pods that are bound to the node stay objects, and the CNI plugin can
+// be executed for them by somebody else.
+func (c *cluster) kubelet(ctx context.Context, action string) error {
+	_, err := c.script(ctx, nil, "daemon.sh", action, "kubelet", here)
+	return err
+}
+
+// inside runs a helper of this program as a process of the node: in is told to it, what it says goes into out.
+func (c *cluster) inside(ctx context.Context, node, helper string, in, out any) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	answer, err := c.script(ctx, data, "exec.sh", node, self, helper)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("understand %s on %s: %w", helper, node, err)
+	}
+	return nil
+}
+
+// until asks again and again until done says so.
+func until(ctx context.Context, what string, done func() (bool, error)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waited in vain for %s", what), err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}

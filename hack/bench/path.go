@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"github.com/ciliate-io/ciliate/hack/bench/bare"
+	"github.com/ciliate-io/ciliate/hack/bench/load"
+)
+
+const (
+	// rounds is how often baseline and ours take turns, round how long each sends.
+	rounds = 21
+	round  = 400 * time.Millisecond
+	// aimPath is what of the bare path's rate is to be left; aimLow is how far below it the interval may reach.
+	aimPath, aimLow = 0.95, 0.90
+)
+
+// kind is a way to send.
+type kind struct {
+	name, unit string
+	scale      float64
+	run        func(load.Path, time.Duration) (float64, error)
+	// cilium says what Cilium does on one node and across.
+	cilium [2]string
+}
+
+func kinds() []kind {
+	return []kind{
+		{"TCP stream", "Gbit/s", 1e-9, load.Path.Stream, [2]string{"23.1–23.8 (bare 28.3–29.5)", "13.3–13.5"}},
+		{"request and response, 1 byte", "/s", 1, load.Path.RequestResponse, [2]string{"28–29 k (bare 31–34 k)", "16–17 k"}},
+		{"new connections", "/s", 1, load.Path.Connect, [2]string{"4.0–4.2 k (bare 7.2–7.5 k)", "2.3 k"}},
+		{"ping", "/s", 1, load.Path.Ping, [2]string{"", ""}},
+	}
+}
+
+// measurePath sends between real pods and, in turns, over a path that is as bare as it can be.
+func measurePath(ctx context.Context, c *cluster, s *section) error {
+	// A garbage collection would wait for threads that wait for packets.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	return c.within(ctx, func() (err error) {
+		ends, mtu, err := c.podEnds(ctx)
+		if err != nil {
+			return err
+		}
+		lab := &bare.Lab{}
+		defer func() { err = errors.Join(err, lab.Close()) }()
+		pair, err := lab.Pair(mtu)
+		if err != nil {
+			return err
+		}
+		tunnel, err := lab.Tunnel(mtu)
+		if err != nil {
+			return err
+		}
+		s.say("")
+		s.say("Two threads with blocking sockets, cubic, IPv4, MTU %d; baseline and ours take turns %d times for %s each. The ratio is the",
+			mtu, rounds, round)
+		s.say("median of the pairs' with its 95 %% interval; the aim is met when it is at least 0.95 and its lower bound at least 0.90.")
+		for i, way := range []struct {
+			title      string
+			bare, ours load.Path
+		}{
+			{"Two pods of one node; bare: a veth pair between two namespaces.", pathOf(pair[0], pair[1]), pathOf(ends[0], ends[1])},
+			{"Two pods of two nodes; bare: [VXLAN with two programs of a few lines](../hack/bench/bare/c/bare.c) in the same topology.",
+				pathOf(tunnel[0], tunnel[1]), pathOf(ends[0], ends[2])},
+		} {
+			rows, err := compareAll(ctx, i, way.bare, way.ours)
+			if err != nil {
+				return err
+			}
+			s.say("")
+			s.say("%s", way.title)
+			s.table(rows...)
+		}
+		s.say("Load average of the machine: %s.", loadAverage())
+		return nil
+	})
+}
+
+func pathOf(client, server load.End) load.Path {
+	return load.Path{Client: client, Server: server, ClientCPU: -1, ServerCPU: -1}
+}
+
+// compareAll is one table.
+func compareAll(ctx context.Context, way int, bare, ours load.Path) ([][]string, error) {
+	rows := [][]string{{"what", "unit", "bare", "Ciliate", "ratio", "95 %", "aim ≥ 0.95", "Cilium"}}
+	for _, k := range kinds() {
+		a, b, ratio, err := compare(ctx, k, bare, ours)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.name, err)
+		}
+		rows = append(rows, []string{
+			k.name, k.unit, figure(a * k.scale), figure(b * k.scale), fmt.Sprintf("%.2f", ratio.median),
+			fmt.Sprintf("%.2f–%.2f", ratio.low, ratio.high), verdict(ratio.median >= aimPath && ratio.low >= aimLow), k.cilium[way],
+		})
+	}
+	return rows, nil
+}
+
+// compare takes turns and returns both medians and the ratios of the pairs.
+func compare(ctx context.Context, k kind, bare, ours load.Path) (a, b float64, ratio interval, err error) {
+	var as, bs, ratios []float64
+	for i := range rounds {
+		x, y := &a, &b
+		first, second := bare, ours
+		if i%2 == 1 { // who begins may be at an advantage
+			x, y, first, second = y, x, second, first
+		}
+		if *x, err = k.run(first, round); err != nil {
+			return 0, 0, ratio, err
+		}
+		if *y, err = k.run(second, round); err != nil {
+			return 0, 0, ratio, err
+		}
+		if ctx.Err() != nil {
+			return 0, 0, ratio, ctx.Err()
+		}
+		as, bs, ratios = append(as, a), append(bs, b), append(ratios, b/a)
+		runtime.GC()
+	}
+	return median(as), median(bs), medianInterval(ratios), nil
+}
+
+func figure(v float64) string {
+	if v < 100 {
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+// podEnds starts three pods, two on one node and one on the other, and returns their namespaces.
+func (c *cluster) podEnds(ctx context.Context) ([3]load.End, int, error) {
+	var ends [3]load.End
+	var mtu int
+	for i, node := range []string{here, here, there} {
+		pod := newPod(fmt.Sprint("path-", i), "path", node)
+		if err := c.client.Create(ctx, pod); err != nil {
+			return ends, 0, fmt.Errorf("create pod %s: %w", pod.Name, err)
+		}
+		cep, err := c.endpoint(ctx, pod.Name)
+		if err != nil {
+			return ends, 0, err
+		}
+		root, err := c.root(ctx, node)
+		if err != nil {
+			return ends, 0, err
+		}
+		mtu = int(cep.Status.Interface.MTUBytes)
+		if ends[i].Addr, err = netip.ParseAddr(cep.Status.Addresses[0].IP); err != nil {
+			return ends, 0, err
+		}
+		if ends[i].Netns, err = openNetns(root, cep.Spec.Netns); err != nil {
+			return ends, 0, err
+		}
+	}
+	return ends, mtu, nil
+}
+
+// openNetns opens a pod's network namespace below a node's root. /var/run is a link there, and would lead out of it.
+func openNetns(root, path string) (netns.NsHandle, error) {
+	ns, err := netns.GetFromPath(filepath.Join(root, "/run/netns", filepath.Base(path)))
+	if err != nil {
+		return ns, fmt.Errorf("open the pod's network namespace %s: %w", path, err)
+	}
+	return ns, nil
+}
