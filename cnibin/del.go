@@ -52,7 +52,8 @@ func (p *plugin) deleteOwn(conf *netConf, pod podRef, own attachment) error {
 	if err != nil {
 		return err
 	}
-	have, err := client.get(ctx, pod.namespace, pod.name)
+	// Should this be behind, the tombstone brings the agent to delete the object.
+	have, err := client.peek(ctx, pod.namespace, pod.name)
 	if isNotFound(err) {
 		return nil
 	}

@@ -6,6 +6,7 @@
 package tests
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -94,7 +95,9 @@ func (c *cluster) wire(t testing.TB, mtu int) {
 		card, err := n.link.LinkByName("eth0")
 		must(t, err)
 		c.cards[i] = card
-		for _, a := range []netip.Addr{underlays(false)[i], underlays(true)[i]} {
+		// The first address is the one that the kernel would choose, and nobody knows.
+		unlisted := netip.MustParseAddr(fmt.Sprintf("192.168.9.%d", 100+i))
+		for _, a := range []netip.Addr{unlisted, underlays(false)[i], underlays(true)[i]} {
 			bits := a.BitLen() - 8
 			with := address(a)
 			with.IPNet = network(netip.PrefixFrom(a, bits))

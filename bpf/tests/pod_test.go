@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
 )
 
@@ -182,6 +184,31 @@ func TestFromPodOnOtherRoads(t *testing.T) {
 			},
 		}))
 	})
+}
+
+// TestNativeRoutesAreTaken needs root: past the stack, with a hop less and no mark, whether or not the neighbour is known.
+func TestNativeRoutesAreTaken(t *testing.T) {
+	b := newBench(t, loader.Config{Native: true})
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "card0"
+	must(t, b.link.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "wire0"}))
+	steps := map[string]step{}
+	for _, name := range []string{"card0", "wire0"} {
+		l, err := b.link.LinkByName(name)
+		must(t, err)
+		must(t, b.link.LinkSetUp(l))
+	}
+	for _, pair := range [][2]string{{podA4, remotePod4}, {podA6, remotePod6}} {
+		must(t, b.link.RouteAdd(&netlink.Route{
+			LinkIndex: b.index(t, "card0"), Dst: network(full(netip.MustParseAddr(pair[1]))), Scope: netlink.SCOPE_LINK,
+		}))
+		in := b.fromA(frame{src: pair[0], dst: pair[1]})
+		steps["to "+pair[1]] = step{
+			run: run{in: in, mark: 5}, wantAction: redirect, wantCounted: egressOf("forwarded"),
+			wantOut: hop(in, b.a.ifc.MAC, b.a.ifc.HostMAC),
+		}
+	}
+	b.check(t, from("from_pod", steps))
 }
 
 // from sets the program of a table.

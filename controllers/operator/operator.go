@@ -131,8 +131,6 @@ func (g *gate) Start(ctx context.Context) error {
 	for {
 		err := schema.Check(ctx, g.live)
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case err == nil && !opened:
 			if err := g.open(ctx); err != nil {
 				return fmt.Errorf("start the controllers: %w", err)

@@ -49,7 +49,7 @@ test_on() { # SERIES
 	truncate -s 0 "$report" "$console"
 	if [ $verbose = yes ]; then tail -n +1 -f "$report" 8>&- & follower=$!; fi
 	boot "$kernel" "$system" "$report" "$console" || result=1
-	if [ $verbose = yes ]; then sleep 1 && kill $follower; fi
+	if [ $verbose = yes ]; then sleep 1 && { kill $follower && wait $follower; } 2>/dev/null; fi
 	awk -v series="$1" -f "$HERE/summary.awk" "$report" || result=1
 	if complaints "$console" | sed "s/^/kernels: $1 the kernel says: /" | grep .; then result=1; fi
 	[ $result = 0 ] || { echo "kernels: $1 the kernel's last words:" && tail -n 5 "$console"; }

@@ -58,6 +58,7 @@ func floors() []floor {
 		{folder: "internal/cloud", ours: thought, others: []string{"github.com/aws"}, tests: cmp},
 		{folder: "internal/hubble", ours: plus(thought, "internal/datapath/events", "internal/version"), others: wire, tests: cmp},
 		// will
+		{folder: "controllers"},
 		{folder: "controllers/internal", ours: plus(thought, "api"), others: kube, tests: build},
 		{folder: "controllers/operator", ours: plus(will, "internal/cloud"), others: kube, tests: build},
 		{

@@ -8,6 +8,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,8 +33,8 @@ func TestAPIServerStopped(t *testing.T) {
 	dying := c.StartPods(t, framework.Pod{Name: "dying", Node: c.Nodes[0], Image: framework.PauseImage})[0]
 	first := c.Endpoint(t, dying.Name)
 
-	t.Cleanup(func() { c.Daemon(t, "start", "kube-apiserver") })
-	c.Daemon(t, "stop", "kube-apiserver")
+	t.Cleanup(func() { c.Revive(t, apiserver) })
+	c.Daemon(t, "stop", apiserver)
 	start := time.Now()
 	c.Nodes[0].KillSandbox(t, first)
 	for _, s := range sandboxes {
@@ -50,11 +51,11 @@ func TestAPIServerStopped(t *testing.T) {
 		s.RemoveNetns(t)
 	}
 	time.Sleep(60*time.Second - time.Since(start))
-	c.Daemon(t, "start", "kube-apiserver")
+	c.Daemon(t, "start", apiserver)
 	t.Logf("the API server was away for %s", time.Since(start).Round(time.Second))
 
 	for _, s := range sandboxes {
-		framework.Eventually(t, 45*time.Second, "the end of a buried endpoint", func(ctx context.Context) error { return c.Gone(ctx, s) })
+		framework.Eventually(t, 90*time.Second, "the end of a buried endpoint", func(ctx context.Context) error { return c.Gone(ctx, s) })
 	}
 	framework.Eventually(t, 2*time.Minute, "a new sandbox of the pod whose sandbox died", func(ctx context.Context) error {
 		return c.ReplacedBy(ctx, first)
@@ -94,4 +95,86 @@ func TestDeletedEndpointIsHeld(t *testing.T) {
 	watch.NothingLost(t)
 	c.DeletePod(t, server)
 	c.NoLeaksButHeld(t)
+}
+
+// TestAPIServerKilledAtEveryStep is the API server's row of the failure matrix. One kill meets attachments at all steps:
+// agents take up to a minute to see the API server again, and that is better waited for once.
+func TestAPIServerKilledAtEveryStep(t *testing.T) {
+	c := framework.Open(t)
+	one, two := c.Nodes[0], c.Nodes[1]
+	t.Cleanup(func() { c.Revive(t, apiserver) })
+	at := map[string]*fault{}
+	for name, node := range map[string]*framework.Node{
+		"add-before": one, "add-made": two, "add-up": one, "add-written": one, "add-given": one,
+		"del-before": one, "del-buried": one, "del-deleted": two, "del-undone": one, "del-over": one,
+	} {
+		pod := held(t, c, name, node)
+		at[name] = &fault{c: c, Sandbox: node.NewSandbox(t, pod), victim: apiserver, verb: strings.ToUpper(name[:3])}
+		if at[name].verb == "DEL" || name == "add-given" {
+			mustCall(t, at[name].Sandbox, "ADD")
+		}
+	}
+	mustCall(t, at["del-over"].Sandbox, "DEL")
+	calls := bringToSteps(t, c, at)
+	c.Daemon(t, "kill", apiserver)
+	c.Daemon(t, "start", apiserver)
+	start := time.Now()
+	for _, f := range at {
+		f.goOn(t)
+	}
+	calls["del-before"] = at["del-before"].Begin(t, "DEL")
+	for name, call := range calls {
+		f := at[name]
+		result := <-call
+		t.Logf("%s ended after %s: %v", name, result.Took.Round(10*time.Millisecond), result.Err)
+		if result.Err != nil && f.verb == "DEL" {
+			t.Errorf("only ADD may fail: %v", result.Err)
+		}
+		if result.Err != nil && f.verb == "ADD" {
+			f.retry(t, f.Pod)
+		}
+	}
+	for name, f := range at {
+		mustCall(t, f.Sandbox, "DEL")
+		c.DeletePod(t, f.Pod)
+		framework.Eventually(t, 90*time.Second, "the end of "+name, func(ctx context.Context) error { return c.Gone(ctx, f.Sandbox) })
+	}
+	t.Logf("all was as it should be %s after the API server was back", time.Since(start).Round(time.Second))
+	elsewhere(t, c, "add-up", two)
+	c.NoLeaks(t)
+}
+
+// bringToSteps stops every attachment where its name says, with the API server paused, and returns the plugins that run.
+func bringToSteps(t *testing.T, c *framework.Cluster, at map[string]*fault) map[string]<-chan framework.Result {
+	t.Helper()
+	one, two := c.Nodes[0], c.Nodes[1]
+	calls := map[string]<-chan framework.Result{}
+	begin := func(name string) {
+		t.Helper()
+		calls[name] = at[name].Begin(t, at[name].verb)
+		if at[name].verb == "ADD" {
+			at[name].await(t, "the object", at[name].made)
+		} else {
+			at[name].await(t, "the deletion", at[name].deleted)
+		}
+	}
+	one.Pause(t, framework.Agent)
+	two.Pause(t, framework.Agent)
+	begin("add-written")
+	one.Pause(t, framework.CNI, at["add-written"].Mark())
+	one.Resume(t, framework.Agent)
+	at["add-written"].await(t, "the status", at["add-written"].Ready)
+	one.Pause(t, framework.Agent)
+	for _, name := range []string{"add-made", "add-up", "del-deleted", "del-undone"} {
+		begin(name)
+	}
+	at["add-up"].freeze(t)
+	one.Resume(t, framework.Agent)
+	at["add-up"].await(t, "the device", at["add-up"].Attached)
+	at["del-undone"].await(t, "the end of the device", at["del-undone"].Detached)
+	calls["add-before"] = at["add-before"].Begin(t, "ADD")
+	calls["del-buried"] = at["del-buried"].Begin(t, "DEL")
+	at["del-buried"].await(t, "the tombstone", at["del-buried"].Buried)
+	at["add-up"].frozen = false // it is killed as it is
+	return calls
 }

@@ -33,13 +33,26 @@ func TestObjectThatComesLate(t *testing.T) {
 	}
 }
 
+// The plugin deletes the object itself; the agent only when it has not.
+func TestPluginDeletesFirst(t *testing.T) {
+	w := attached(t)
+	w.date(w.bury("c1", podName), w.clock.Now())
+	if again := w.mustRun(podName).RequeueAfter; again != pluginDeletes || w.writes["delete"] != 0 {
+		t.Errorf("again after %s with %d deletions, want %s and none", again, w.writes["delete"], pluginDeletes)
+	}
+	w.clock.Step(pluginDeletes)
+	if w.mustRun(podName); w.writes["delete"] != 1 {
+		t.Errorf("%d deletions after that, want 1", w.writes["delete"])
+	}
+}
+
 func TestTombstoneIsKept(t *testing.T) {
 	tests := map[string]struct {
 		cep  *v1alpha1.CiliumEndpoint
 		age  time.Duration
 		want bool
 	}{
-		"for its five minutes":                    {age: tombstoneAge - time.Second, want: true},
+		"for its five minutes":                    {age: tombstoneAge - pluginDeletes - time.Second, want: true},
 		"no longer once its object is gone":       {age: tombstoneAge},
 		"while its object is there":               {cep: webEndpoint().Obj(), age: time.Hour, want: true},
 		"not for the object of another container": {cep: another(), age: tombstoneAge},

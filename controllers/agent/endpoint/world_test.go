@@ -180,7 +180,7 @@ func (w *world) closeSandbox(name string) {
 	w.dp.CloseSandbox(path)
 }
 
-// bury leaves a tombstone as the plugin does.
+// bury leaves a tombstone as a plugin does that does not get to delete the object.
 func (w *world) bury(containerID, name string) string {
 	w.t.Helper()
 	namespace, pod, _ := strings.Cut(name, "/")
@@ -189,11 +189,16 @@ func (w *world) bury(containerID, name string) string {
 	if err := os.WriteFile(filepath.Join(string(w.Tombstones), file), []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	// The file's time is the clock's.
-	if err := os.Chtimes(filepath.Join(string(w.Tombstones), file), w.clock.Now(), w.clock.Now()); err != nil {
+	w.date(file, w.clock.Now().Add(-pluginDeletes))
+	return file
+}
+
+// date gives a tombstone a time by the clock of this world.
+func (w *world) date(file string, at time.Time) {
+	w.t.Helper()
+	if err := os.Chtimes(filepath.Join(string(w.Tombstones), file), at, at); err != nil {
 		w.t.Fatal(err)
 	}
-	return file
 }
 
 func key(name string) types.NamespacedName {

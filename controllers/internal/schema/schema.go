@@ -17,7 +17,7 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 )
 
-// ErrUnfit: a CRD is there but not one to work on. An API server that does not answer is another error.
+// ErrUnfit says that a CRD is there but not one to work on. An API server that does not answer is another error.
 var ErrUnfit = errors.New("unfit CRD")
 
 // Check tells whether every CRD that we use is there, ours, and as new as this binary. The error is for a person.

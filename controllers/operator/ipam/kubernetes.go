@@ -33,18 +33,24 @@ func (r *Reconciler) fromNode(ctx context.Context, cn *v1alpha1.CiliumNode) ([]s
 			"Node.spec.podCIDRs is empty: does the controller-manager run with --allocate-node-cidrs?",
 		}, nil
 	}
-	ranges, err := translate.Prefixes(node.Spec.PodCIDRs)
-	if err != nil {
-		return nil, &refusal{v1alpha1.ReasonInvalidPodCIDR, "Node.spec.podCIDRs: " + err.Error()}, nil
-	}
 	var nodes corev1.NodeList
 	if err := r.client.List(ctx, &nodes); err != nil {
 		return nil, nil, fmt.Errorf("list the Nodes: %w", err)
 	}
-	if message := contradiction(node.Name, ranges, nodes.Items); message != "" {
-		return nil, &refusal{v1alpha1.ReasonInvalidPodCIDR, message}, nil
+	ranges, refused := check(node, nodes.Items)
+	return ranges, refused, nil
+}
+
+// check parses the ranges of a node and holds them against all nodes.
+func check(node *corev1.Node, nodes []corev1.Node) ([]string, *refusal) {
+	ranges, err := translate.Prefixes(node.Spec.PodCIDRs)
+	if err != nil {
+		return nil, &refusal{v1alpha1.ReasonInvalidPodCIDR, "Node.spec.podCIDRs: " + err.Error()}
 	}
-	return prefixStrings(ranges), nil, nil
+	if message := contradiction(node.Name, ranges, nodes); message != "" {
+		return nil, &refusal{v1alpha1.ReasonInvalidPodCIDR, message}
+	}
+	return prefixStrings(ranges), nil
 }
 
 // contradiction is what speaks against the ranges of a node in mode kubernetes: an address of a node inside of them, or

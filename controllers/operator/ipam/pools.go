@@ -58,8 +58,8 @@ func (r *Reconciler) prepare(ctx context.Context, cfg *v1alpha1.CiliumConfig) er
 func (r *Reconciler) taken(ctx context.Context, cfg *v1alpha1.CiliumConfig) (pools, error) {
 	p := pools{byFamily: map[ipam.Family]*ipam.ClusterPool{}}
 	if cfg.Spec.IPAM.Mode == v1alpha1.IPAMClusterPool {
-		if err := p.configure(&cfg.Spec.IPAM); err != nil {
-			return pools{}, nil
+		if p.configure(&cfg.Spec.IPAM) != nil {
+			return pools{}, nil //nolint:nilerr // The controller of the configuration says so in its condition Valid.
 		}
 	}
 	var nodes v1alpha1.CiliumNodeList

@@ -53,8 +53,8 @@ func wantServices(t *testing.T, n Node, want service.State) {
 	t.Helper()
 	got, err := n.Datapath.Services()
 	must(t, err)
-	comparable := cmpopts.EquateComparable(netip.AddrPort{}, service.Frontend{}, service.Slot{})
-	if diff := cmp.Diff(want, got, comparable, cmpopts.EquateEmpty()); diff != "" {
+	plain := cmpopts.EquateComparable(netip.AddrPort{}, service.Frontend{}, service.Slot{})
+	if diff := cmp.Diff(want, got, plain, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}
 }

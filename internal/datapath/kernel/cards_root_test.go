@@ -46,7 +46,8 @@ func addCard(t *testing.T, node *lab.Netns, name, addr string) {
 		"ip link set wire-"+name+" up", "ip addr add "+addr+" dev "+name)
 }
 
-// wantCards ensures the node and compares the cards it names, and those that have pinned programs.
+// wantCards ensures the node and compares the cards it names, and those that run programs: by pinned links, or by filters
+// where the kernel has no TCX.
 func wantCards(t *testing.T, n testNode, bpffs string, want ...string) {
 	t.Helper()
 	if got := ensure(t, n).Devices; !slices.Equal(got, want) {
@@ -61,6 +62,8 @@ func wantCards(t *testing.T, n testNode, bpffs string, want ...string) {
 		attached := index != "" && slices.ContainsFunc(pins, func(pin os.DirEntry) bool {
 			return strings.HasSuffix(pin.Name(), "-"+index)
 		})
+		filters, err := n.netns.Try(t, "tc", "filter", "show", "dev", name, "egress")
+		attached = attached || err == nil && strings.Contains(filters, "to_netdev")
 		if attached != slices.Contains(want, name) {
 			t.Errorf("%s has programs: %v, want %v", name, attached, slices.Contains(want, name))
 		}

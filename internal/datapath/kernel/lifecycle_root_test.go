@@ -89,7 +89,11 @@ func (c *cluster) flood(t *testing.T) (stop func()) {
 // unanswered lists the echo requests of a ping without a reply. It leaves out the last few: a ping that is interrupted does
 // not wait for the replies under way, and these may take long on a slow machine.
 func unanswered(output string) (missing []int) {
-	const underWay = 20
+	underWay := 20
+	if found := regexp.MustCompile(`pipe (\d+)`).FindStringSubmatch(output); found != nil {
+		pipe, _ := strconv.Atoi(found[1]) // the most that ever were under way at once
+		underWay = max(underWay, pipe)
+	}
 	replies := map[int]bool{}
 	for _, found := range regexp.MustCompile(`icmp_seq=(\d+) ttl`).FindAllStringSubmatch(output, -1) {
 		sequence, _ := strconv.Atoi(found[1])

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -99,10 +100,9 @@ func (o *Objects) adoptSocketLink(program string, cgroup uint64) (bool, error) {
 // DetachSockets takes the socket programs off: connections that they led go on, new ones are not led. The way forward
 // ends before the way back.
 func (o *Objects) DetachSockets() error {
-	places := socketPlaces()
-	for i := len(places) - 1; i >= 0; i-- {
-		if err := detachLink(o.socketPin(places[i].program)); err != nil {
-			return fmt.Errorf("detach %s: %w", places[i].program, err)
+	for _, p := range slices.Backward(socketPlaces()) {
+		if err := detachLink(o.socketPin(p.program)); err != nil {
+			return fmt.Errorf("detach %s: %w", p.program, err)
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +54,13 @@ func (n *Node) Resume(t *testing.T, name string, environment ...string) {
 	}
 }
 
+func (n *Node) killPID(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		t.Fatalf("kill process %d of %s: %v", pid, n.Name, err)
+	}
+}
+
 func (n *Node) mustSignal(t *testing.T, signal unix.Signal, name string, environment ...string) {
 	t.Helper()
 	// It may be between two lives.
@@ -65,6 +74,17 @@ func (n *Node) mustSignal(t *testing.T, signal unix.Signal, name string, environ
 func (c *Cluster) Daemon(t *testing.T, action, name string) {
 	t.Helper()
 	c.output(t, "hack/cluster/daemon.sh", action, name)
+}
+
+// Revive lets a daemon of the control plane serve, whatever a test has done to it: paused, killed, or nothing.
+func (c *Cluster) Revive(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	resume := exec.CommandContext(ctx, filepath.Join(c.repo, "hack/cluster/daemon.sh"), "resume", name)
+	resume.WaitDelay = time.Second
+	_ = resume.Run() // fails if it is dead
+	c.Daemon(t, "start", name)
 }
 
 // Daemon does the same to a daemon of the node: containerd or kubelet.

@@ -134,6 +134,9 @@ func (c *Cluster) WaitRunning(t *testing.T, name string, within time.Duration) *
 
 // complaints are what events say against a pod.
 func (c *Cluster) complaints(ctx context.Context, pod *corev1.Pod) string {
+	if pod == nil {
+		return ""
+	}
 	var events corev1.EventList
 	if err := c.List(ctx, &events, client.InNamespace(pod.Namespace)); err != nil {
 		return ""

@@ -30,6 +30,8 @@ import (
 )
 
 // apiServer is the one API server of this package.
+//
+//nolint:gochecknoglobals // TestMain has no other way to hand it to the tests.
 var apiServer *rest.Config
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -208,6 +210,15 @@ func (c *cluster) operator(change ...func(*manager.Options)) (stop func()) {
 	})
 	c.t.Cleanup(stop)
 	return stop
+}
+
+// gone tells whether an object does not exist.
+func (c *cluster) gone(obj client.Object) error {
+	err := c.get(obj)
+	if err == nil {
+		return fmt.Errorf("%s is there", obj.GetName())
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // eventually waits until holds returns nil.

@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/internal/identity"
@@ -203,12 +202,7 @@ func TestIdentityRetiresRevivesAndGoes(t *testing.T) {
 	c.check(c.Update(t.Context(), ep))
 	c.remove(ep)
 	c.census()
-	c.eventually("it is deleted", func() error {
-		if err := c.get(id); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there: %v", err)
-		}
-		return nil
-	})
+	c.eventually("it is deleted", func() error { return c.gone(id) })
 }
 
 func number(t *testing.T, id *v1alpha1.CiliumIdentity) int64 {

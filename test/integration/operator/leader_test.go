@@ -15,7 +15,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -149,12 +148,7 @@ func TestOperatorLeavesForeignCRDsAlone(t *testing.T) {
 				}
 				return nil
 			})
-			c.always("it does nothing", func() error {
-				if err := c.get(build.CiliumNode("n1")); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("there is a CiliumNode (%v)", err)
-				}
-				return nil
-			})
+			c.always("it does nothing", func() error { return c.gone(build.CiliumNode("n1")) })
 			c.label(crd, now)
 			c.eventually("it starts once the CRDs are well", func() error { return c.get(build.CiliumNode("n1")) })
 			if code := ready(); code != http.StatusOK {

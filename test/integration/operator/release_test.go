@@ -6,13 +6,11 @@
 package operator
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -146,12 +144,7 @@ func TestRelease(t *testing.T) {
 			ep := build.Endpoint(c.name("p")).OnNode("n1").PodUID(uid).Obj()
 			c.make(ep)
 			c.operator()
-			released := func() error {
-				if err := c.get(ep); !apierrors.IsNotFound(err) {
-					return fmt.Errorf("it is there (%v)", err)
-				}
-				return nil
-			}
+			released := func() error { return c.gone(ep) }
 			if tt.wantReleased {
 				c.eventually("the endpoint is released", released)
 				return
@@ -172,12 +165,7 @@ func TestEndpointOfANodeWithoutAnAgentIsReleasedInTheEnd(t *testing.T) {
 	c.operator()
 	c.always("it stays at first", func() error { return c.get(ep) })
 	c.clock.advance(2 * time.Minute)
-	c.within(30*time.Second, "it is released at the next look", func() error {
-		if err := c.get(ep); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there (%v)", err)
-		}
-		return nil
-	})
+	c.within(30*time.Second, "it is released at the next look", func() error { return c.gone(ep) })
 	c.eventually("an event tells it", func() error { return c.event("CiliumEndpoint", v1alpha1.EventReleased) })
 }
 
@@ -192,10 +180,5 @@ func TestDeletedEndpointOfADeadNodeIsReleased(t *testing.T) {
 	c.remove(ep)
 	c.always("its finalizer is the agent's while the node lives", func() error { return c.get(ep) })
 	c.remove(build.Node("n1").Obj())
-	c.eventually("it is released", func() error {
-		if err := c.get(ep); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there (%v)", err)
-		}
-		return nil
-	})
+	c.eventually("it is released", func() error { return c.gone(ep) })
 }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/test/e2e/framework"
+)
+
+// TestNativeRouting: the routing mode is changed on a living cluster. Until the agents were restarted, the configuration
+// says so; then pods talk without the tunnel, and after the way back with it.
+func TestNativeRouting(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	pods := c.StartPods(t, netexec("native-a", one), netexec("native-b", one), netexec("native-c", c.Other(one)))
+	t.Cleanup(func() {
+		if routing(t, c) != v1alpha1.RoutingTunnel {
+			setRouting(t, c, v1alpha1.RoutingTunnel)
+			c.RestartAgents(t)
+		}
+	})
+	for _, mode := range []v1alpha1.RoutingMode{v1alpha1.RoutingNative, v1alpha1.RoutingTunnel} {
+		setRouting(t, c, mode)
+		waitApplied(t, c, metav1.ConditionFalse, v1alpha1.ReasonRestartRequired)
+		c.RestartAgents(t)
+		waitApplied(t, c, metav1.ConditionTrue, v1alpha1.ReasonAllNodesCurrent)
+		reachEveryone(t, c, pods)
+		t.Logf("%s: everyone reaches everyone; %s", mode, tunnels(t, c))
+	}
+	c.NoLeaks(t)
+}
+
+func routing(t *testing.T, c *framework.Cluster) v1alpha1.RoutingMode {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var config v1alpha1.CiliumConfig
+	if err := c.Get(ctx, client.ObjectKey{Name: v1alpha1.ConfigName}, &config); err != nil {
+		t.Error(err)
+	}
+	return config.Spec.RoutingMode
+}
+
+func setRouting(t *testing.T, c *framework.Cluster, mode v1alpha1.RoutingMode) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	config := &v1alpha1.CiliumConfig{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.ConfigName}}
+	patch := fmt.Appendf(nil, `{"spec":{"routingMode":%q}}`, mode)
+	if err := c.Patch(ctx, config, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+		t.Error(err)
+	}
+}
+
+func waitApplied(t *testing.T, c *framework.Cluster, want metav1.ConditionStatus, reason string) {
+	t.Helper()
+	framework.Eventually(t, 30*time.Second, "condition Applied to be "+string(want), func(ctx context.Context) error {
+		var config v1alpha1.CiliumConfig
+		if err := c.Get(ctx, client.ObjectKey{Name: v1alpha1.ConfigName}, &config); err != nil {
+			return err
+		}
+		have := meta.FindStatusCondition(config.Status.Conditions, v1alpha1.ConditionApplied)
+		if have == nil || have.Status != want || have.Reason != reason || have.ObservedGeneration != config.Generation {
+			return fmt.Errorf("it is %+v at generation %d", have, config.Generation)
+		}
+		return nil
+	})
+}
+
+// tunnels says which nodes have a tunnel device.
+func tunnels(t *testing.T, c *framework.Cluster) string {
+	t.Helper()
+	words := []string{}
+	for _, node := range c.Nodes {
+		links := node.MustRun(t, "ip", "-o", "link", "show", "type", "vxlan")
+		words = append(words, fmt.Sprintf("%s has %d tunnel devices", node.Name, strings.Count(links, "cilium_vxlan")))
+	}
+	return strings.Join(words, ", ")
+}
+
+// TestUndeployLeavesNothing: what make undeploy leaves on the nodes is what was there before, and make deploy brings the
+// same pods back on the network.
+func TestUndeployLeavesNothing(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	pods := c.StartPods(t, netexec("stays-a", one), netexec("stays-b", c.Other(one)))
+	t.Cleanup(func() { deploy(t, c) })
+	start := time.Now()
+	c.Script(t, "hack/undeploy.sh")
+	t.Logf("undeploy took %s", time.Since(start).Round(time.Second))
+	for _, node := range c.Nodes {
+		if left := node.Traces(t); left != "" {
+			t.Errorf("%s still has:\n%s", node.Name, left)
+		}
+	}
+	start = time.Now()
+	deploy(t, c)
+	t.Logf("deploy took %s", time.Since(start).Round(time.Second))
+	reachEveryone(t, c, pods)
+	c.NoLeaks(t)
+}
+
+func deploy(t *testing.T, c *framework.Cluster) {
+	t.Helper()
+	c.Script(t, "hack/deploy.sh", "hack/demo/overlay")
+	c.Settle(t)
+}
