@@ -80,8 +80,6 @@ type phases struct {
 	names []string
 	mean  map[string]time.Duration
 	sum   time.Duration
-	// queue is how long an endpoint waited for a worker.
-	queue time.Duration
 }
 
 // metrics are the agent's, from the node itself: values by name and labels, as in the text.
@@ -118,13 +116,12 @@ func phasesBetween(before, after map[string]float64) phases {
 		p.mean[name] = each("ciliate_endpoint_phase_duration_seconds", fmt.Sprintf("phase=%q", name))
 		p.sum += p.mean[name]
 	}
-	p.queue = each("workqueue_queue_duration_seconds", `controller="endpoint",name="endpoint"`)
 	return p
 }
 
 // breakdown is where the time of an ADD goes.
 func (l life) breakdown(floor time.Duration) [][]string {
-	var create, agent, end, whole []time.Duration
+	var create, agent, end, whole, cpu []time.Duration
 	for _, d := range l.add {
 		s, ok := l.seen[d.Pod]
 		if !ok || s.ready.IsZero() {
@@ -134,6 +131,7 @@ func (l life) breakdown(floor time.Duration) [][]string {
 		agent = append(agent, s.ready.Sub(s.created))
 		end = append(end, d.End.Sub(s.ready))
 		whole = append(whole, d.took())
+		cpu = append(cpu, d.CPU)
 	}
 	middle := median[time.Duration]
 	if l.atOnce {
@@ -148,10 +146,10 @@ func (l life) breakdown(floor time.Duration) [][]string {
 		rows = append(rows, []string{"&emsp;phase " + name, number(l.phases.mean[name])})
 	}
 	return append(rows,
-		[]string{"&emsp;waiting for a worker", number(l.phases.queue)},
-		[]string{"&emsp;status write, watches, API server (the rest)", number(middle(agent) - l.phases.sum - l.phases.queue)},
+		[]string{"&emsp;waiting for a worker, status write, watches (the rest)", number(middle(agent) - l.phases.sum)},
 		[]string{"the plugin sees it, prints the result, ends", number(middle(end))},
-		[]string{"all", number(middle(whole))})
+		[]string{"all", number(middle(whole))},
+		[]string{"processor time of the plugin alone", number(mean(cpu))})
 }
 
 func mean(all []time.Duration) time.Duration {

@@ -61,6 +61,8 @@ type order struct {
 type deed struct {
 	Pod        string
 	Start, End time.Time
+	// CPU is the process's own time.
+	CPU time.Duration
 }
 
 func (d deed) took() time.Duration { return d.End.Sub(d.Start) }
@@ -131,7 +133,8 @@ func execute(ctx context.Context, verb string, s sandbox, conf []byte) (deed, er
 	if err := cmd.Run(); err != nil {
 		return deed{}, fmt.Errorf("%s of %s: %w: %s", verb, s.Pod, err, strings.TrimSpace(out.String()))
 	}
-	return deed{Pod: s.Pod, Start: start, End: time.Now()}, nil
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return deed{Pod: s.Pod, Start: start, End: time.Now(), CPU: cpu}, nil
 }
 
 // netConf is what the runtime hands to the plugin: its part of the conflist, with the list's name and version.

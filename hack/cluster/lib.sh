@@ -86,8 +86,8 @@ lock() { # one up, down, node-start or node-stop at a time
 
 # --- processes: recorded as "pid starttime", so that a reused pid is never taken for ours ---
 
-starttime() { # empty for a zombie: it is dead, only its parent has not looked yet
-	awk '{ sub(/^.*\) /, ""); if ($1 != "Z") print $20 }' "/proc/$1/stat" 2>/dev/null || true
+starttime() { # empty for a zombie without threads: it is dead and its ports are free, only its parent has not looked yet
+	awk '{ sub(/^.*\) /, ""); if ($1 != "Z" || $18 > 1) print $20 }' "/proc/$1/stat" 2>/dev/null || true
 }
 pid_of() { # NAME: the live process of that record
 	local pid start

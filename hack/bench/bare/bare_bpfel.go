@@ -18,7 +18,6 @@ import (
 const (
 	bareProgIntoTunnel   = "into_tunnel"
 	bareProgOutOfTunnel  = "out_of_tunnel"
-	bareProgPass         = "pass"
 	bareVarPodIfindex    = "pod_ifindex"
 	bareVarRemoteIpv4    = "remote_ipv4"
 	bareVarTunnelIfindex = "tunnel_ifindex"
@@ -68,7 +67,6 @@ type bareSpecs struct {
 type bareProgramSpecs struct {
 	IntoTunnel  *ebpf.ProgramSpec `ebpf:"into_tunnel"`
 	OutOfTunnel *ebpf.ProgramSpec `ebpf:"out_of_tunnel"`
-	Pass        *ebpf.ProgramSpec `ebpf:"pass"`
 }
 
 // bareMapSpecs contains maps before they are loaded into the kernel.
@@ -127,14 +125,12 @@ type bareVariables struct {
 type barePrograms struct {
 	IntoTunnel  *ebpf.Program `ebpf:"into_tunnel"`
 	OutOfTunnel *ebpf.Program `ebpf:"out_of_tunnel"`
-	Pass        *ebpf.Program `ebpf:"pass"`
 }
 
 func (p *barePrograms) Close() error {
 	return _BareClose(
 		p.IntoTunnel,
 		p.OutOfTunnel,
-		p.Pass,
 	)
 }
 

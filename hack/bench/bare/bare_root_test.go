@@ -19,7 +19,7 @@ func TestPaths(t *testing.T) {
 		"a veth pair":             (*bare.Lab).Pair,
 		"VXLAN between two nodes": (*bare.Lab).Tunnel,
 	}
-	loads := map[string]func(load.Path, time.Duration) (float64, error){
+	loads := map[string]func(load.Path, time.Duration) (load.Result, error){
 		"stream": load.Path.Stream, "request and response": load.Path.RequestResponse, "connections": load.Path.Connect,
 		"ping": load.Path.Ping,
 	}
@@ -37,11 +37,11 @@ func TestPaths(t *testing.T) {
 			}
 			for name, run := range loads {
 				t.Run(name, func(t *testing.T) {
-					rate, err := run(load.Path{Client: ends[0], Server: ends[1], ClientCPU: -1, ServerCPU: -1}, 200*time.Millisecond)
-					if err != nil || rate <= 0 {
-						t.Errorf("%v a second, %v", rate, err)
+					got, err := run(load.Path{Client: ends[0], Server: ends[1]}, 200*time.Millisecond)
+					if err != nil || got.Rate <= 0 || got.CPU <= 0 {
+						t.Errorf("%+v, %v", got, err)
 					}
-					t.Logf("%.0f a second", rate)
+					t.Logf("%+v", got)
 				})
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ import (
 // Lab is a set of namespaces that nobody but this process knows; with it they end.
 type Lab struct {
 	closers []func() error
+	// Programs are those of the tunnel's first node, by name.
+	Programs map[string]*ebpf.Program
 }
 
 // Close takes everything down.

@@ -118,6 +118,9 @@ func (l *Lab) program(s *site, remote netip.Addr) error {
 		return fmt.Errorf("load the programs: %w", err)
 	}
 	l.closers = append(l.closers, objects.Close)
+	if l.Programs == nil {
+		l.Programs = map[string]*ebpf.Program{"into_tunnel": objects.IntoTunnel, "out_of_tunnel": objects.OutOfTunnel}
+	}
 	return errors.Join(s.attach(s.podHost, objects.IntoTunnel), s.attach(s.tunnel, objects.OutOfTunnel))
 }
 
@@ -139,17 +142,4 @@ func (s *site) attach(device netlink.Link, program *ebpf.Program) error {
 		return fmt.Errorf("attach to %s: %w", device.Attrs().Name, err)
 	}
 	return nil
-}
-
-// Pass loads the program that does nothing.
-func Pass() (*ebpf.Program, error) {
-	spec, err := loadBare()
-	if err != nil {
-		return nil, fmt.Errorf("read the programs: %w", err)
-	}
-	p, err := ebpf.NewProgram(spec.Programs["pass"])
-	if err != nil {
-		return nil, fmt.Errorf("load the program: %w", err)
-	}
-	return p, nil
 }

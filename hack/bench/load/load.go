@@ -15,18 +15,25 @@ import (
 // chunk is how many bytes a stream writes and reads at once.
 const chunk = 128 << 10
 
-// Path is two ends, and the processors their threads run on.
+// Path is two ends.
 type Path struct {
 	Client, Server End
-	// ClientCPU and ServerCPU pin the threads; -1 leaves them to the scheduler.
-	ClientCPU, ServerCPU int
 }
 
-// Stream sends as fast as one TCP connection can and returns bits per second as the receiver saw them.
-func (p Path) Stream(d time.Duration) (float64, error) {
+// Result is what went through, and what it cost.
+type Result struct {
+	// Rate is in units a second: bits, round trips, connections.
+	Rate float64
+	// CPU is the processor time of both threads for one unit, in nanoseconds, the kernel's work for them included. It
+	// hardly depends on what else the machine does, as the rate does.
+	CPU float64
+}
+
+// Stream sends as fast as one TCP connection can. A unit is a bit that the receiver saw.
+func (p Path) Stream(d time.Duration) (Result, error) {
 	var received int
 	var took time.Duration
-	err := p.converse(func(c socket) error {
+	cpu, err := p.converse(func(c socket) error {
 		buf := make([]byte, chunk)
 		for start := time.Now(); time.Since(start) < d; {
 			if _, err := c.write(buf); err != nil {
@@ -44,36 +51,40 @@ func (p Path) Stream(d time.Duration) (float64, error) {
 			received += n
 		}
 	})
-	return float64(received*8) / took.Seconds(), err
+	bits := float64(received * 8)
+	return Result{Rate: bits / took.Seconds(), CPU: float64(cpu) / bits}, err
 }
 
-// RequestResponse sends one byte, waits for one, and so on, and returns how often a second.
-func (p Path) RequestResponse(d time.Duration) (float64, error) {
-	var rate float64
-	err := p.converse(func(c socket) (err error) {
-		rate, err = repeat(d, func() error { return exchange(c) })
+// RequestResponse sends one byte, waits for one, and so on. A unit is a round trip.
+func (p Path) RequestResponse(d time.Duration) (Result, error) {
+	var done repeated
+	cpu, err := p.converse(func(c socket) (err error) {
+		done, err = repeat(d, func() error { return exchange(c) })
 		return err
-	}, func(s socket) error {
-		b := make([]byte, 1)
-		for {
-			if n, err := s.read(b); n == 0 || err != nil {
-				return err
-			}
-			if _, err := s.write(b); err != nil {
-				return err
-			}
-		}
-	})
-	return rate, err
+	}, echoBytesBack)
+	return done.result(cpu), err
 }
 
-// Connect makes a connection for each request of one byte and returns how many a second. The server closes first, as a
-// web server does, so that the client never runs out of ports.
-func (p Path) Connect(d time.Duration) (float64, error) {
-	var rate float64
-	err := p.meet(func(to netip.AddrPort) error {
+// echoBytesBack answers each byte until there are no more.
+func echoBytesBack(s socket) error {
+	b := make([]byte, 1)
+	for {
+		if n, err := s.read(b); n == 0 || err != nil {
+			return err
+		}
+		if _, err := s.write(b); err != nil {
+			return err
+		}
+	}
+}
+
+// Connect makes a connection for each request of one byte. A unit is a connection. The server closes first, as a web
+// server does, so that the client never runs out of ports.
+func (p Path) Connect(d time.Duration) (Result, error) {
+	var done repeated
+	cpu, err := p.meet(func(to netip.AddrPort) error {
 		var err error
-		rate, err = repeat(d, func() error { return request(to) })
+		done, err = repeat(d, func() error { return request(to) })
 		// One more, without a byte, is the end.
 		c, last := dial(to)
 		return errors.Join(err, last, c.close())
@@ -84,7 +95,7 @@ func (p Path) Connect(d time.Duration) (float64, error) {
 			}
 		}
 	})
-	return rate, err
+	return done.result(cpu), err
 }
 
 // request is one connection for one byte each way.
@@ -130,21 +141,31 @@ func exchange(c socket) error {
 	return err
 }
 
-// repeat does f for a while and returns how often a second.
-func repeat(d time.Duration, f func() error) (float64, error) {
+// repeated is how often something was done, and in which time.
+type repeated struct {
+	times int
+	took  time.Duration
+}
+
+func (r repeated) result(cpu time.Duration) Result {
+	return Result{Rate: float64(r.times) / r.took.Seconds(), CPU: float64(cpu) / float64(r.times)}
+}
+
+// repeat does f for a while.
+func repeat(d time.Duration, f func() error) (repeated, error) {
 	start := time.Now()
 	for n := 1; ; n++ {
 		if err := f(); err != nil {
-			return 0, err
+			return repeated{}, err
 		}
 		if took := time.Since(start); took >= d {
-			return float64(n) / took.Seconds(), nil
+			return repeated{n, took}, nil
 		}
 	}
 }
 
 // converse runs both sides of one connection.
-func (p Path) converse(client, server func(socket) error) error {
+func (p Path) converse(client, server func(socket) error) (time.Duration, error) {
 	return p.meet(func(to netip.AddrPort) error {
 		c, err := dial(to)
 		if err == nil {
@@ -160,32 +181,33 @@ func (p Path) converse(client, server func(socket) error) error {
 	})
 }
 
-// meet runs the client and, on a listening socket, the server, each in its namespace on its processor.
-func (p Path) meet(client func(netip.AddrPort) error, server func(socket) error) error {
+// meet runs the client and, on a listening socket, the server, each in its namespace, and returns their processor time.
+func (p Path) meet(client func(netip.AddrPort) error, server func(socket) error) (time.Duration, error) {
 	var listener socket
 	var port uint16
 	if err := p.Server.OnThread(func() (err error) {
 		listener, port, err = listen(p.Server.Addr)
 		return err
 	}); err != nil {
-		return err
+		return 0, err
 	}
+	var spent [2]time.Duration
 	served := make(chan error, 1)
 	go func() {
-		served <- p.Server.OnThread(func() error { return errors.Join(pin(p.ServerCPU), server(listener)) })
+		served <- p.Server.OnThread(func() error { return clocked(&spent[1], func() error { return server(listener) }) })
 	}()
 	err := p.Client.OnThread(func() error {
-		return errors.Join(pin(p.ClientCPU), client(netip.AddrPortFrom(p.Server.Addr, port)))
+		return clocked(&spent[0], func() error { return client(netip.AddrPortFrom(p.Server.Addr, port)) })
 	})
-	return errors.Join(err, <-served, listener.close())
+	err = errors.Join(err, <-served, listener.close())
+	return spent[0] + spent[1], err
 }
 
-// pin keeps the calling thread on one processor.
-func pin(cpu int) error {
-	if cpu < 0 {
-		return nil
-	}
-	set := unix.CPUSet{}
-	set.Set(cpu)
-	return unix.SchedSetaffinity(0, &set)
+// clocked does f and says how much processor time the calling thread took for it.
+func clocked(spent *time.Duration, f func() error) error {
+	var before, after unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &before)
+	err = errors.Join(err, f(), unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &after))
+	*spent = time.Duration(after.Nano() - before.Nano())
+	return err
 }

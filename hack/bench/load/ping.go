@@ -20,13 +20,11 @@ const (
 	echoMessage = "ciliate bench"
 )
 
-// Ping sends echo requests, one after another's answer, and returns how many were answered a second.
-func (p Path) Ping(d time.Duration) (float64, error) {
-	var rate float64
+// Ping sends echo requests, one after another's answer. A unit is a round trip.
+func (p Path) Ping(d time.Duration) (Result, error) {
+	var done repeated
+	var spent time.Duration
 	err := p.Client.OnThread(func() error {
-		if err := pin(p.ClientCPU); err != nil {
-			return err
-		}
 		s, err := newSocket(unix.SOCK_RAW, unix.IPPROTO_ICMP)
 		if err != nil {
 			return err
@@ -35,13 +33,16 @@ func (p Path) Ping(d time.Duration) (float64, error) {
 			return errors.Join(os.NewSyscallError("connect", err), s.close())
 		}
 		var sequence uint16
-		rate, err = repeat(d, func() error {
-			sequence++
-			return echo(s, sequence)
+		err = clocked(&spent, func() (err error) {
+			done, err = repeat(d, func() error {
+				sequence++
+				return echo(s, sequence)
+			})
+			return err
 		})
 		return errors.Join(err, s.close())
 	})
-	return rate, err
+	return done.result(spent), err
 }
 
 // echo sends one request and waits for its answer.

@@ -33,11 +33,4 @@ int out_of_tunnel(struct __sk_buff *skb)
 	return bpf_redirect_peer(pod_ifindex, 0);
 }
 
-/* Nothing at all: what running a program costs. */
-SEC("tc")
-int pass(struct __sk_buff *skb)
-{
-	return TC_ACT_OK;
-}
-
 char _license[] SEC("license") = "Dual BSD/GPL";
