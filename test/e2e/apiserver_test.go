@@ -102,7 +102,6 @@ func TestDeletedEndpointIsHeld(t *testing.T) {
 func TestAPIServerKilledAtEveryStep(t *testing.T) {
 	c := framework.Open(t)
 	one, two := c.Nodes[0], c.Nodes[1]
-	t.Cleanup(func() { c.Revive(t, apiserver) })
 	at := map[string]*fault{}
 	for name, node := range map[string]*framework.Node{
 		"add-before": one, "add-made": two, "add-up": one, "add-written": one, "add-given": one,
@@ -115,6 +114,11 @@ func TestAPIServerKilledAtEveryStep(t *testing.T) {
 		}
 	}
 	mustCall(t, at["del-over"].Sandbox, "DEL")
+	t.Cleanup(func() {
+		c.Revive(t, apiserver)
+		one.Resume(t, framework.Agent)
+		two.Resume(t, framework.Agent)
+	})
 	calls := bringToSteps(t, c, at)
 	c.Daemon(t, "kill", apiserver)
 	c.Daemon(t, "start", apiserver)

@@ -189,7 +189,6 @@ func deviceGone(t *testing.T, f *fault) framework.Result {
 // node, and objects, devices and maps agree at the end.
 func TestFailureMatrix(t *testing.T) {
 	c := framework.Open(t)
-	t.Cleanup(func() { c.Revive(t, apiserver) })
 	cell := 0
 	for _, victim := range []string{framework.CNI, framework.Agent, framework.Operator} {
 		for name, s := range steps() {

@@ -72,6 +72,7 @@ func Open(t *testing.T) *Cluster {
 	c.findNodes(t)
 	c.buildPrograms(t)
 	c.ensureNamespace(t)
+	c.restartControlPlane(t)
 	c.Settle(t)
 	c.sweep(t)
 	return c

@@ -85,6 +85,16 @@ func (c *Cluster) Revive(t *testing.T, name string) {
 	resume.WaitDelay = time.Second
 	_ = resume.Run() // fails if it is dead
 	c.Daemon(t, "start", name)
+	c.restartControlPlane(t)
+}
+
+// restartControlPlane does what a kubelet does for static pods. The scheduler ends itself when it has missed that a pod's
+// name went to another node, as it does in an outage of the API server.
+func (c *Cluster) restartControlPlane(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"kube-controller-manager", "kube-scheduler"} {
+		c.Daemon(t, "start", name)
+	}
 }
 
 // Daemon does the same to a daemon of the node: containerd or kubelet.
