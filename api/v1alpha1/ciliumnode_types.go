@@ -104,6 +104,15 @@ type NodeDatapath struct {
 	// +optional
 	Peers int32 `json:"peers"`
 
+	// services is the number of Services that sockets of the node can reach. Set by the agent, at most once a minute.
+	// +optional
+	Services int32 `json:"services"`
+
+	// serviceBackends is the number of backends behind their ports, one that stands behind two ports counted twice. Set
+	// by the agent, at most once a minute.
+	// +optional
+	ServiceBackends int32 `json:"serviceBackends"`
+
 	// maps are the fill levels of the maps that can fill up. Set by the agent, at most once a minute.
 	// +optional
 	// +listType=map
@@ -143,7 +152,7 @@ type CiliumNodeStatus struct {
 	// +optional
 	Datapath *NodeDatapath `json:"datapath,omitempty"`
 
-	// conditions are Ready and CNIConfigured, set by the agent, and PoolAssigned, set by the operator.
+	// conditions are Ready, CNIConfigured and ServicesProgrammed, set by the agent, and PoolAssigned, set by the operator.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

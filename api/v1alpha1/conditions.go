@@ -27,6 +27,8 @@ const (
 	ConditionPoolAssigned = "PoolAssigned"
 	// ConditionCNIConfigured: the CNI configuration file is in place and the first by name. Written by the agent.
 	ConditionCNIConfigured = "CNIConfigured"
+	// ConditionServicesProgrammed: the maps hold every Service with all its backends. Written by the agent.
+	ConditionServicesProgrammed = "ServicesProgrammed"
 )
 
 // Conditions of CiliumConfig "default". Written by the operator.
@@ -112,6 +114,8 @@ const (
 	ReasonForeignConfigFile = "ForeignConfigFile"
 	// ReasonMapPressure: a map is at least 90 % full; the message names it.
 	ReasonMapPressure = "MapPressure"
+	// ReasonMapFull: a map has no room for some Services or some of their backends; the message names them.
+	ReasonMapFull = "MapFull"
 
 	// ReasonNoAddresses: the Node has no InternalIP yet.
 	ReasonNoAddresses = "NoAddresses"

@@ -95,6 +95,51 @@ struct {
 	__type(value, struct node_config);
 } node SEC(".maps");
 
+/* Address, port and protocol of a Service -> its number and how many backends it has. Written by the
+ * agent; read by the socket programs. Sized for 10,000 Services of three ports in two families, and
+ * some node ports. Full: the agent leaves further Services out and names them.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct frontend_key);
+	__type(value, struct frontend);
+} frontends SEC(".maps");
+
+/* Number of a Service and slot -> backend. Written by the agent; read by the socket programs. Sized
+ * for 10,000 Services with 10 backends in two families. Full: a Service gets fewer backends than it
+ * has, and the agent names it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 262144);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct backend_key);
+	__type(value, struct peer);
+} backends SEC(".maps");
+
+/* Socket and its backend -> the frontend that it asked for. Written and read by the socket programs;
+ * the agent reads which sockets came by a Service. Full: the least recently used goes; that socket
+ * then sees the backend's address as its peer's.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct reverse_key);
+	__type(value, struct peer);
+} reverse SEC(".maps");
+
+/* Client and Service -> the backend it keeps. Written and read by the socket programs. Full: the
+ * client that was quiet for longest gets a new backend.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct affinity_key);
+	__type(value, struct affinity);
+} affinities SEC(".maps");
+
 /* 0 -> the packet at hand, for the run of one program. Never pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -208,6 +208,59 @@ struct packet {
 };
 _Static_assert(sizeof(struct packet) == 80, "packet");
 
+/* One end of a conversation, as a socket names it. */
+struct peer {
+	struct addr addr;
+	__be16 port;
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct peer) == 24, "peer");
+
+/* Where clients find a Service: an address, a port and a protocol. */
+struct frontend_key {
+	struct addr addr;
+	__be16 port;
+	__u8 protocol;
+	__u8 pad[5];
+};
+_Static_assert(sizeof(struct frontend_key) == 24, "frontend_key");
+
+/* What stands behind a frontend. Frontends with the same backends share one number. */
+struct frontend {
+	__u32 id;
+	__u32 count; /* of backends, in slots 0 to count - 1; 0: connections are refused */
+	__u32 affinity_seconds; /* how long a client keeps its backend; 0: not at all */
+	__u8 pad[4];
+};
+_Static_assert(sizeof(struct frontend) == 16, "frontend");
+
+struct backend_key {
+	__u32 id; /* as in struct frontend */
+	__u32 slot;
+};
+_Static_assert(sizeof(struct backend_key) == 8, "backend_key");
+
+/* A socket and the backend it talks to. */
+struct reverse_key {
+	__u64 socket; /* cookie */
+	struct peer backend;
+};
+_Static_assert(sizeof(struct reverse_key) == 32, "reverse_key");
+
+struct affinity_key {
+	__u64 client; /* cookie of the network namespace: a pod, or the node */
+	__u32 id; /* as in struct frontend */
+	__u8 pad[4];
+};
+_Static_assert(sizeof(struct affinity_key) == 16, "affinity_key");
+
+struct affinity {
+	struct peer backend;
+	__u64 used; /* nanoseconds since boot */
+	__u8 reserved[8];
+};
+_Static_assert(sizeof(struct affinity) == 40, "affinity");
+
 /* What may change while the agent runs. */
 struct node_config {
 	struct addr underlay4; /* outer source address; all zero: the kernel chooses */

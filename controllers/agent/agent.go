@@ -21,9 +21,11 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/agent/identity"
 	"github.com/ciliate-io/ciliate/controllers/agent/ipcache"
 	"github.com/ciliate-io/ciliate/controllers/agent/node"
+	"github.com/ciliate-io/ciliate/controllers/agent/service"
 	"github.com/ciliate-io/ciliate/internal/config"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/ipam"
+	services "github.com/ciliate-io/ciliate/internal/service"
 	"github.com/ciliate-io/ciliate/internal/version"
 )
 
@@ -47,6 +49,11 @@ type Datapath interface {
 	SyncIdentities(ids []dp.Identity) error
 	PutIdentity(id dp.Identity) error
 	DeleteIdentity(id dp.Identity) error
+	Services() (services.State, error)
+	WriteServices(diff services.Diff) error
+	ServiceCapacity() services.Capacity
+	AttachSockets() error
+	DestroySockets(ctx context.Context, gone []services.Backend) error
 	Counts() ([]dp.Count, error)
 	MapUsage() ([]dp.MapUsage, error)
 }
@@ -81,6 +88,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 		BootID: d.BootID, Version: version.Version, Config: d.Cluster, Changes: changes, CNI: s.file.State,
 		Attached:      func() int { return s.endpoints.Attached() },
 		FilterChanged: func(ctx context.Context) error { return s.endpoints.WakeAll(ctx) },
+		Services: func() node.Services {
+			v := s.services.View()
+			return node.Services{Programmed: v.Services, Backends: v.Backends, Short: v.Short}
+		},
 	})
 	s.endpoints = endpoint.New(endpoint.Options{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Datapath: d.Datapath, Addresses: addresses, Node: s.node,
@@ -89,6 +100,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 	})
 	s.ipcache = ipcache.New(mgr.GetClient(), remote, d.Datapath, d.Config.NodeName, d.Clock)
 	s.identities = identity.New(mgr.GetClient(), d.Datapath)
+	s.services = service.New(service.Options{
+		Client: mgr.GetClient(), Datapath: d.Datapath, Clock: d.Clock, NodeName: d.Config.NodeName,
+		Changed: func() { s.node.Wake() },
+	})
 	s.heartbeat = cni.NewHeartbeat(d.Config.RunDir, d.BootID, d.Clock, d.Credential.Expires, s.Reason)
 	return s, s.setup(mgr, d)
 }
@@ -100,12 +115,13 @@ func (s *Start) setup(mgr ctrl.Manager, d Deps) error {
 		s.endpoints,
 		s.ipcache,
 		s.identities,
+		s.services,
 	} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return err
 		}
 	}
-	for _, runnable := range []manager.Runnable{s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s} {
+	for _, runnable := range []manager.Runnable{s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s.services, s} {
 		if err := mgr.Add(runnable); err != nil {
 			return err
 		}

@@ -74,6 +74,7 @@ func DatapathConfig(cluster *v1alpha1.CiliumConfig, c config.Agent) dp.Config {
 		TunnelPort:      uint16(cluster.Spec.TunnelPort),
 		BPFFS:           c.BPFFS,
 		ProcSysNet:      c.ProcSysNet,
+		Cgroup:          c.Cgroup,
 	}
 }
 

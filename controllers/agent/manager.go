@@ -5,8 +5,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,13 +37,21 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.CiliumEndpoint{}: own,
 				&corev1.Pod{}:              ownPods,
+				&corev1.Service{}:          {Label: withoutLabels(serviceProxyName), Transform: slimService},
+				&discoveryv1.EndpointSlice{}: {
+					Label: withoutLabels(serviceProxyName, corev1.IsHeadlessService), Transform: slimSlice,
+				},
 			},
 		},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf); err != nil {
+	indexer := mgr.GetFieldIndexer()
+	if err := errors.Join(
+		indexer.IndexField(ctx, &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf),
+		indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, index.EndpointSliceService, index.EndpointSliceServiceOf),
+	); err != nil {
 		return nil, nil, err
 	}
 	remote, err := cache.New(rc, cache.Options{

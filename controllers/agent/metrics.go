@@ -13,6 +13,9 @@ func (s *Start) registerMetrics(d Datapath) error {
 	if err := s.endpoints.RegisterMetrics(metrics.Registry); err != nil {
 		return err
 	}
+	if err := s.services.RegisterMetrics(metrics.Registry); err != nil {
+		return err
+	}
 	return metrics.Registry.Register(&kernelMetrics{datapath: d})
 }
 

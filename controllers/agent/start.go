@@ -19,6 +19,7 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/agent/identity"
 	"github.com/ciliate-io/ciliate/controllers/agent/ipcache"
 	"github.com/ciliate-io/ciliate/controllers/agent/node"
+	"github.com/ciliate-io/ciliate/controllers/agent/service"
 )
 
 // stepAgain is how soon a step of taking over that failed is tried again.
@@ -35,6 +36,7 @@ type Start struct {
 	endpoints  *endpoint.Reconciler
 	ipcache    *ipcache.Reconciler
 	identities *identity.Reconciler
+	services   *service.Reconciler
 	file       *cni.ConfigFile
 	heartbeat  *cni.Heartbeat
 
@@ -64,6 +66,7 @@ func (s *Start) Start(ctx context.Context) error {
 		{"fill the table of addresses", s.ipcache.Sync},
 		{"fill the table of identities", s.identities.Sync},
 		{"take over the endpoints", s.endpoints.Restore},
+		{"fill the tables of Services", s.services.Sync},
 		{"attach the endpoints", s.endpoints.Serve},
 	} {
 		if !s.insist(ctx, step.deed, step.run) {

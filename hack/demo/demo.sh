@@ -22,13 +22,14 @@ setup() {
 	KUBECONFIG=$(dirname "$BIN")/cluster/${PFX%-}/kubeconfig
 	export KUBECONFIG
 	timed "images of cilium-agent and cilium-operator" "$HACK/image/build.sh" "$IMAGES" product
-	timed "images into the nodes" "$HACK/cluster/load.sh" "$IMAGES/cilium-agent.tar" "$IMAGES/cilium-operator.tar"
+	timed "images into the nodes" "$HACK/cluster/load.sh" "$IMAGES/cilium-agent.tar" "$IMAGES/cilium-operator.tar" "$IMAGES/coredns.tar"
 }
 
 deploy() {
 	title "Install Ciliate: the preflight, then one kubectl apply -k"
 	"$HACK/deploy.sh" "$HERE/overlay"
 	restart_old_images
+	kubectl apply -f "$HERE/coredns.yaml"
 }
 
 # restart_old_images: an image of the same name was loaded again, and running pods have the old one.

@@ -155,10 +155,60 @@ packets_flow() {
 	done
 }
 
+# refused COMMAND...: must fail by a refusal, and within a second: nobody waits for an answer that cannot come.
+refused() {
+	local start end
+	printf '\n\033[36m$ %s\033[0m\n' "$*"
+	start=${EPOCHREALTIME/[.,]/}
+	OUT=$("$@" 2>&1) && die "it was not refused: $*"
+	end=${EPOCHREALTIME/[.,]/}
+	printf '%s\n(after %d ms, kubectl included)\n' "$OUT" $(((end - start) / 1000))
+	want 'refused|Could not connect|Failed to connect' "the connection is refused"
+}
+
+cluster_ip() { # SERVICE 4|6
+	kubectl get service "$1" -o jsonpath='{range .spec.clusterIPs[*]}{@}{"\n"}{end}' |
+		if [ "$2" = 4 ]; then grep -v :; else grep :; fi
+}
+
+services_answer() {
+	local family ip node
+	title "6. Services: no kube-proxy, translated at the socket"
+	show kubectl apply -f "$HERE/services.yaml"
+	kubectl -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null ||
+		{ kubectl -n kube-system describe pods -l k8s-app=kube-dns && die "CoreDNS did not get ready"; }
+	show kubectl get services -A -o wide
+	until_true 30 "the name of the Service" kubectl exec client -- getent hosts server.default.svc.cluster.local
+	in_pod client dig +short server.default.svc.cluster.local A server.default.svc.cluster.local AAAA
+	want '10\.96\.' "CoreDNS, itself behind a Service, answers (IPv4)"
+	want 'fd00:10:96:' "CoreDNS answers (IPv6)"
+	node=$(node_of client)
+	for family in 4 6; do
+		title "6. Services, IPv$family: by name from a pod, from the node, the peer that a client sees, nobody behind"
+		in_pod client curl -sS -$family --max-time 5 http://server/hostname
+		want '^server$' "the Service leads to its pod"
+		ip=$(cluster_ip server $family)
+		show "$HACK/cluster/exec.sh" "$node" curl -sS --max-time 5 "$(url "$ip" 80)/hostname"
+		want '^server$' "the node's own processes reach a ClusterIP"
+		in_pod client sh -c "echo hostname | nc -u -w 2 $ip 8081"
+		want '^server$' "UDP by a Service"
+		in_pod client curl -sS --max-time 5 -o /dev/null -w '%{remote_ip}' "$(url "$ip" 80)/hostname"
+		want "$ip" "the client sees the Service as its peer"
+		refused kubectl exec client -- curl -sS --max-time 5 "$(url "$(cluster_ip nobody $family)" 80)/"
+		refused "$HACK/cluster/exec.sh" "$node" curl -sS --max-time 5 "$(url "$(cluster_ip nobody $family)" 80)/"
+	done
+	ip=$(node_address "$node" 4)
+	show "$HACK/cluster/exec.sh" "$node" curl -sS --max-time 5 "http://$ip:30080/hostname"
+	want '^server$' "the node port at the node's own address"
+	show kubectl get ciliumnode "$node" -o jsonpath='{.status.conditions[?(@.type=="ServicesProgrammed")].message}'
+	want 'Every Service' "the state is visible"
+}
+
 walk() {
 	control_plane_works
 	pods_start
 	plugin_and_log
 	state_is_visible
 	packets_flow
+	services_answer
 }

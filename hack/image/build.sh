@@ -4,6 +4,7 @@
 
 # build.sh OUT_DIR [test|product]: packs images as OUT_DIR/NAME.tar, without docker; both kinds unless one is named.
 #   test     ciliate/pause:3.10.2, ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3)
+#            ciliate/coredns:1.14.7
 #   product  ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
 # The same content gives the same bytes, and hack/cluster/load.sh passes over what a node has already.
 set -euo pipefail
@@ -59,12 +60,19 @@ fresh() { # TAR SOURCE...
 }
 
 test_images() {
-	local bin agnhost
+	local bin agnhost coredns
 	bin=$("$REPO/hack/tools/build.sh" --bin-dir)
-	"$REPO/hack/tools/build.sh" agnhost
-	agnhost=$(realpath "$bin/agnhost")
+	"$REPO/hack/tools/build.sh" agnhost coredns
+	agnhost=$(realpath "$bin/agnhost") coredns=$(realpath "$bin/coredns")
 	if ! fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause/pause.c"; then pause; fi
 	if ! fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost"; then agnhost "$agnhost"; fi
+	if ! fresh "$OUT/coredns.tar" "$HERE/main.go" "$HERE/build.sh" "$coredns"; then coredns "$coredns"; fi
+}
+
+coredns() { # BINARY
+	mkdir "$WORK/coredns"
+	cp "$1" "$WORK/coredns/coredns"
+	pack coredns ciliate/coredns:1.14.7 -entrypoint /coredns
 }
 
 pause() {

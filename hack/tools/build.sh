@@ -15,7 +15,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${CILIATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ciliate}
 BIN=$CACHE/bin
-DEFAULT=(kubernetes etcd containerd runc cni)
+DEFAULT=(kubernetes etcd containerd runc cni coredns)
 FAMILIES=("${DEFAULT[@]}" lint)
 
 die() {
@@ -34,7 +34,8 @@ recipe() {
 # store FAMILY: the folder of this family's programs.
 store() {
 	local hash
-	hash=$(cd "$HERE/$1" && { cat go.mod go.sum recipe.sh && echo "$GO_VERSION"; } | sha256sum)
+	# A family may have a main of its own.
+	hash=$(cd "$HERE/$1" && { cat go.mod go.sum recipe.sh && { [ ! -e main.go ] || cat main.go; } && echo "$GO_VERSION"; } | sha256sum)
 	echo "$CACHE/tools/$1-${hash:0:16}"
 }
 

@@ -49,10 +49,11 @@ func floors() []floor {
 		{folder: "internal/identity", tests: cmp},
 		{folder: "internal/ipam", ours: []string{"internal/identity"}, tests: cmp},
 		{folder: "internal/service", ours: []string{"internal/identity"}, tests: cmp},
+		{folder: "internal/service/translate", ours: thought, others: words, tests: cmp},
 		{folder: "internal/policy", ours: []string{"internal/identity", "internal/service"}, tests: cmp},
 		{folder: "internal/policy/translate", ours: plus(thought, "api/v1alpha1"), others: words, tests: cmp},
 		// hands and eyes
-		{folder: "bpf", ours: []string{"internal/datapath"}, others: kernel, tests: cmp},
+		{folder: "bpf", ours: []string{"internal/datapath", "internal/service"}, others: kernel, tests: cmp},
 		{folder: "internal/datapath", ours: plus(thought, "bpf"), others: kernel, tests: cmp},
 		{folder: "internal/cloud", ours: thought, others: []string{"github.com/aws"}, tests: cmp},
 		{folder: "internal/hubble", ours: plus(thought, "internal/datapath/events", "internal/version"), others: wire, tests: cmp},

@@ -33,6 +33,9 @@ type Agent struct {
 	BPFFS string `json:"bpffs"`
 	// ProcSysNet is a writable view of /proc/sys/net; default "/host/proc/sys/net".
 	ProcSysNet string `json:"procSysNet"`
+	// Cgroup is the node's /sys/fs/cgroup, whose root of version 2 gets the programs that translate Services at sockets;
+	// default "/host/sys/fs/cgroup". Empty means that Services are not translated.
+	Cgroup string `json:"cgroup"`
 	// BootIDFile holds the node's boot ID; default "/host/proc/sys/kernel/random/boot_id".
 	BootIDFile string `json:"bootIDFile"`
 	// TokenFile is the agent's projected service account token, which the CNI plugin shares; default the usual place.
@@ -52,6 +55,7 @@ func LoadAgent(path string, env func(string) string) (Agent, error) {
 		CNIBinDir:   "/host/opt/cni/bin",
 		BPFFS:       "/sys/fs/bpf/ciliate",
 		ProcSysNet:  "/host/proc/sys/net",
+		Cgroup:      "/host/sys/fs/cgroup",
 		BootIDFile:  "/host/proc/sys/kernel/random/boot_id",
 		TokenFile:   "/var/run/secrets/kubernetes.io/serviceaccount/token",
 	}
@@ -79,6 +83,9 @@ func (c Agent) validate() error {
 		if !filepath.IsAbs(p.path) {
 			errs = append(errs, fmt.Errorf("%s %q is no absolute path", p.name, p.path))
 		}
+	}
+	if c.Cgroup != "" && !filepath.IsAbs(c.Cgroup) {
+		errs = append(errs, fmt.Errorf("cgroup %q is no absolute path", c.Cgroup))
 	}
 	return errors.Join(errs...)
 }

@@ -27,6 +27,9 @@ type Config struct {
 	// ProcSysNet is where /proc/sys/net can be written; empty means /proc/sys/net itself, which is read-only in most
 	// containers.
 	ProcSysNet string
+	// Cgroup is where the node's control groups are mounted, of version 2 or with those in a folder "unified"; empty means
+	// that Services are not translated at sockets.
+	Cgroup string
 }
 
 // Node is this node and what it needs to know of the others.

@@ -432,6 +432,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: routingMode
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.RoutingMode
+    - name: serviceBackends
+      type:
+        scalar: numeric
+    - name: services
+      type:
+        scalar: numeric
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.NodeIPAMSpec
   map:
     fields:

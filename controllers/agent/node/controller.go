@@ -53,8 +53,17 @@ type Options struct {
 	// Attached is the number of endpoints that the agent serves; CNI says whether the runtime can call the agent.
 	Attached func() int
 	CNI      func() (ok bool, reason, message string)
+	// Services is what is programmed of them.
+	Services func() Services
 	// FilterChanged is called when another identity filter is in force.
 	FilterChanged func(context.Context) error
+}
+
+// Services counts what is programmed.
+type Services struct {
+	Programmed, Backends int
+	// Short are those for which there was no room.
+	Short []string
 }
 
 // Reconciler programs the node and reports on it. It has one request: the node's own name.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -34,8 +35,11 @@ func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeS
 			CIDR: u.Prefix.String(), Used: u.Used, Cooling: u.Cooling, Capacity: u.Capacity,
 		})
 	}
+	if services := r.Services(); s.Datapath != nil {
+		s.Datapath.Services, s.Datapath.ServiceBackends = int32(services.Programmed), int32(services.Backends)
+	}
 	ready, cniConfigured := r.conditions(s, err)
-	for _, c := range []metav1.Condition{cniConfigured, ready} {
+	for _, c := range []metav1.Condition{cniConfigured, r.servicesProgrammed(), ready} {
 		c.ObservedGeneration = node.Generation
 		meta.SetStatusCondition(&s.Conditions, c)
 	}
@@ -58,6 +62,20 @@ func (r *Reconciler) conditions(s *v1alpha1.CiliumNodeStatus, err error) (ready,
 		ready = condition(v1alpha1.ConditionReady, true, v1alpha1.ReasonServing, "The agent serves pods")
 	}
 	return ready, cniConfigured
+}
+
+// named is how many Services a message names.
+const named = 5
+
+func (r *Reconciler) servicesProgrammed() metav1.Condition {
+	short := r.Services().Short
+	if len(short) == 0 {
+		return condition(v1alpha1.ConditionServicesProgrammed, true, v1alpha1.ReasonProgrammed,
+			"Every Service is programmed with all its backends")
+	}
+	return condition(v1alpha1.ConditionServicesProgrammed, false, v1alpha1.ReasonMapFull,
+		fmt.Sprintf("%d Services lack room in the maps, so that clients on this node do not reach all of their backends: %s",
+			len(short), strings.Join(short[:min(len(short), named)], ", ")))
 }
 
 func reasonOf(err error) (reason, message string) {
@@ -113,6 +131,7 @@ func onlyNumbers(a, b *v1alpha1.CiliumNodeStatus) bool {
 			s.Pools[i].Used, s.Pools[i].Cooling = 0, 0
 		}
 		if s.Datapath != nil {
+			s.Datapath.Services, s.Datapath.ServiceBackends = 0, 0
 			for i := range s.Datapath.Maps {
 				s.Datapath.Maps[i].Entries = 0
 			}
@@ -131,7 +150,8 @@ func statusConfig(s *v1alpha1.CiliumNodeStatus) *ac.CiliumNodeStatusApplyConfigu
 		out.WithPools(ac.PoolUsage().WithCIDR(p.CIDR).WithUsed(p.Used).WithCooling(p.Cooling).WithCapacity(p.Capacity))
 	}
 	if d := s.Datapath; d != nil {
-		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers)
+		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers).
+			WithServices(d.Services).WithServiceBackends(d.ServiceBackends)
 		for _, m := range d.Maps {
 			path.WithMaps(ac.MapUsage().WithName(m.Name).WithEntries(m.Entries).WithMaxEntries(m.MaxEntries))
 		}

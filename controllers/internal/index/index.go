@@ -5,6 +5,7 @@
 package index
 
 import (
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
@@ -17,11 +18,22 @@ const (
 	EndpointNode = "spec.nodeName"
 	// IdentityKey finds CiliumIdentities by the canonical key of their labels.
 	IdentityKey = "identityKey"
+	// EndpointSliceService finds EndpointSlices by the namespace/name of their Service.
+	EndpointSliceService = "service"
 )
 
 // EndpointNodeOf is the value of EndpointNode.
 func EndpointNodeOf(obj client.Object) []string {
 	return []string{obj.(*v1alpha1.CiliumEndpoint).Spec.NodeName}
+}
+
+// EndpointSliceServiceOf is the value of EndpointSliceService.
+func EndpointSliceServiceOf(obj client.Object) []string {
+	name := obj.GetLabels()[discoveryv1.LabelServiceName]
+	if name == "" {
+		return nil
+	}
+	return []string{obj.GetNamespace() + "/" + name}
 }
 
 // IdentityKeyOf is the value of IdentityKey.

@@ -16,14 +16,18 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	NetdevMapAffinities      = "affinities"
+	NetdevMapBackends        = "backends"
 	NetdevMapEndpointIfs     = "endpoint_ifs"
 	NetdevMapEndpoints       = "endpoints"
 	NetdevMapFragments       = "fragments"
+	NetdevMapFrontends       = "frontends"
 	NetdevMapIdentities      = "identities"
 	NetdevMapIpcache         = "ipcache"
 	NetdevMapIpcacheCidrs    = "ipcache_cidrs"
 	NetdevMapMetrics         = "metrics"
 	NetdevMapNode            = "node"
+	NetdevMapReverse         = "reverse"
 	NetdevMapScratch         = "scratch"
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToNetdev       = "to_netdev"
@@ -82,14 +86,18 @@ type NetdevProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevMapSpecs struct {
+	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
 	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
 	Identities   *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -122,27 +130,35 @@ func (o *NetdevObjects) Close() error {
 //
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevMaps struct {
+	Affinities   *ebpf.Map `ebpf:"affinities"`
+	Backends     *ebpf.Map `ebpf:"backends"`
 	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.Map `ebpf:"endpoints"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Frontends    *ebpf.Map `ebpf:"frontends"`
 	Identities   *ebpf.Map `ebpf:"identities"`
 	Ipcache      *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Reverse      *ebpf.Map `ebpf:"reverse"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *NetdevMaps) Close() error {
 	return _NetdevClose(
+		m.Affinities,
+		m.Backends,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
+		m.Frontends,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Reverse,
 		m.Scratch,
 	)
 }

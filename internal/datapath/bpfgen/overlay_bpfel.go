@@ -16,14 +16,18 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	OverlayMapAffinities      = "affinities"
+	OverlayMapBackends        = "backends"
 	OverlayMapEndpointIfs     = "endpoint_ifs"
 	OverlayMapEndpoints       = "endpoints"
 	OverlayMapFragments       = "fragments"
+	OverlayMapFrontends       = "frontends"
 	OverlayMapIdentities      = "identities"
 	OverlayMapIpcache         = "ipcache"
 	OverlayMapIpcacheCidrs    = "ipcache_cidrs"
 	OverlayMapMetrics         = "metrics"
 	OverlayMapNode            = "node"
+	OverlayMapReverse         = "reverse"
 	OverlayMapScratch         = "scratch"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
@@ -82,14 +86,18 @@ type OverlayProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OverlayMapSpecs struct {
+	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
 	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
 	Identities   *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -122,27 +130,35 @@ func (o *OverlayObjects) Close() error {
 //
 // It can be passed to LoadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OverlayMaps struct {
+	Affinities   *ebpf.Map `ebpf:"affinities"`
+	Backends     *ebpf.Map `ebpf:"backends"`
 	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.Map `ebpf:"endpoints"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Frontends    *ebpf.Map `ebpf:"frontends"`
 	Identities   *ebpf.Map `ebpf:"identities"`
 	Ipcache      *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Reverse      *ebpf.Map `ebpf:"reverse"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *OverlayMaps) Close() error {
 	return _OverlayClose(
+		m.Affinities,
+		m.Backends,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
+		m.Frontends,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Reverse,
 		m.Scratch,
 	)
 }

@@ -119,14 +119,18 @@ type PodNodeConfig struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	PodMapAffinities      = "affinities"
+	PodMapBackends        = "backends"
 	PodMapEndpointIfs     = "endpoint_ifs"
 	PodMapEndpoints       = "endpoints"
 	PodMapFragments       = "fragments"
+	PodMapFrontends       = "frontends"
 	PodMapIdentities      = "identities"
 	PodMapIpcache         = "ipcache"
 	PodMapIpcacheCidrs    = "ipcache_cidrs"
 	PodMapMetrics         = "metrics"
 	PodMapNode            = "node"
+	PodMapReverse         = "reverse"
 	PodMapScratch         = "scratch"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
@@ -185,14 +189,18 @@ type PodProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PodMapSpecs struct {
+	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
+	Backends     *ebpf.MapSpec `ebpf:"backends"`
 	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
 	Identities   *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
 	Node         *ebpf.MapSpec `ebpf:"node"`
+	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -225,27 +233,35 @@ func (o *PodObjects) Close() error {
 //
 // It can be passed to LoadPodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PodMaps struct {
+	Affinities   *ebpf.Map `ebpf:"affinities"`
+	Backends     *ebpf.Map `ebpf:"backends"`
 	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
 	Endpoints    *ebpf.Map `ebpf:"endpoints"`
 	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Frontends    *ebpf.Map `ebpf:"frontends"`
 	Identities   *ebpf.Map `ebpf:"identities"`
 	Ipcache      *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
 	Metrics      *ebpf.Map `ebpf:"metrics"`
 	Node         *ebpf.Map `ebpf:"node"`
+	Reverse      *ebpf.Map `ebpf:"reverse"`
 	Scratch      *ebpf.Map `ebpf:"scratch"`
 }
 
 func (m *PodMaps) Close() error {
 	return _PodClose(
+		m.Affinities,
+		m.Backends,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
+		m.Frontends,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
 		m.Metrics,
 		m.Node,
+		m.Reverse,
 		m.Scratch,
 	)
 }

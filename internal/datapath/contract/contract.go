@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/service"
 )
 
 // Datapath is everything that both can do.
@@ -28,6 +29,11 @@ type Datapath interface {
 	SyncIdentities(ids []datapath.Identity) error
 	PutIdentity(id datapath.Identity) error
 	DeleteIdentity(id datapath.Identity) error
+	Services() (service.State, error)
+	WriteServices(diff service.Diff) error
+	ServiceCapacity() service.Capacity
+	AttachSockets() error
+	DestroySockets(ctx context.Context, gone []service.Backend) error
 	Counts() ([]datapath.Count, error)
 	MapUsage() ([]datapath.MapUsage, error)
 	ForeignServices() (found bool, who string, err error)
@@ -70,6 +76,7 @@ func Test(t *testing.T, newNode func(t *testing.T) Node) {
 		"only pods' devices can be deleted":                      deleteForeign,
 		"routes are synced, added and removed":                   routes,
 		"identities are added and removed twice":                 identities,
+		"services are written and deleted":                       services,
 		"maps say how full they are":                             mapUsage,
 		"nobody else translates services":                        noForeignServices,
 		"changes end with their context":                         changesEnd,

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/service"
 )
 
 // MTU is what the fake's node gives to pods.
@@ -27,6 +28,8 @@ type Datapath struct {
 	entries    map[int]datapath.Endpoint // by the device's number
 	routes     map[netip.Prefix]datapath.Route
 	identities map[datapath.Identity]bool
+	services   service.State
+	sockets    bool
 	counts     []datapath.Count
 	foreign    string
 	lastIndex  int
@@ -52,6 +55,7 @@ func New() *Datapath {
 		entries:    map[int]datapath.Endpoint{},
 		routes:     map[netip.Prefix]datapath.Route{},
 		identities: map[datapath.Identity]bool{},
+		services:   emptyServices(),
 		count:      map[string]int{},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/cgroup"
 	"github.com/ciliate-io/ciliate/internal/datapath/link"
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
 	"github.com/ciliate-io/ciliate/internal/datapath/maps"
@@ -27,6 +29,7 @@ import (
 // one at a time.
 type Datapath struct {
 	cfg     datapath.Config
+	cgroup  string // the root of the node's control groups; empty when none is configured
 	links   *link.Links
 	objects *loader.Objects
 	maps    *maps.Maps
@@ -67,6 +70,10 @@ func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
 	if err := checkBPFFS(cfg.BPFFS); err != nil {
 		return nil, err
 	}
+	root, err := cgroupRoot(cfg.Cgroup)
+	if err != nil {
+		return nil, err
+	}
 	links, err := link.Open(link.Sysctls(cmp.Or(cfg.ProcSysNet, string(link.DefaultSysctls))), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -81,9 +88,17 @@ func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
 		return nil, fmt.Errorf("load datapath: %w", err)
 	}
 	return &Datapath{
-		cfg: cfg, links: links, objects: objects, maps: objects.Maps(),
+		cfg: cfg, cgroup: root, links: links, objects: objects, maps: objects.Maps(),
 		turns: make(chan struct{}, maxTurns), endpoints: map[string]forwarded{},
 	}, nil
+}
+
+// cgroupRoot refuses a group that is not the root of the node's before anything is loaded.
+func cgroupRoot(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	return cgroup.Root(dir, os.Getpid())
 }
 
 // checkBPFFS checks that pins would be kept. The folder itself may be made later.

@@ -42,6 +42,8 @@ func probe() error {
 		{"bpf_redirect_neigh", "5.10", helper(asm.FnRedirectNeigh)},
 		{"bpf_redirect_peer", "5.10", helper(asm.FnRedirectPeer)},
 		{"bpf_fib_lookup", "4.18", helper(asm.FnFibLookup)},
+		{"bpf_get_netns_cookie in socket programs", "5.7", socketHelper(asm.FnGetNetnsCookie)},
+		{"bpf_set_retval in socket programs", "5.18", socketHelper(asm.FnSetRetval)},
 		{"the local address in bpf_tunnel_key", "6.0", tunnelKeyWithSource},
 	} {
 		err := need.try()
@@ -61,6 +63,10 @@ func mapType(t ebpf.MapType) func() error {
 
 func helper(fn asm.BuiltinFunc) func() error {
 	return func() error { return features.HaveProgramHelper(ebpf.SchedCLS, fn) }
+}
+
+func socketHelper(fn asm.BuiltinFunc) func() error {
+	return func() error { return features.HaveProgramHelper(ebpf.CGroupSockAddr, fn) }
 }
 
 // tunnelKeyBytes is the size of struct bpf_tunnel_key with its local address.

@@ -13,6 +13,7 @@ import (
 // Maps are the maps of one node.
 type Maps struct {
 	endpoints, endpointIfs, ipcache, cidrs, identities, fragments, metrics, node *ebpf.Map
+	frontends, backends, reverse, affinities                                     *ebpf.Map
 }
 
 // New takes maps by their names; all must be there. They stay the caller's to close.
@@ -37,6 +38,10 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		"fragments":     &m.fragments,
 		"metrics":       &m.metrics,
 		"node":          &m.node,
+		"frontends":     &m.frontends,
+		"backends":      &m.backends,
+		"reverse":       &m.reverse,
+		"affinities":    &m.affinities,
 	}
 }
 

@@ -22,6 +22,10 @@ func (m *Maps) Usage() ([]datapath.MapUsage, error) {
 		{m.cidrs, count[bpfgen.CIDRKey, bpfgen.IpcacheEntry]},
 		{m.identities, count[uint32, uint32]},
 		{m.fragments, count[bpfgen.FragmentKey, bpfgen.FragmentPorts]},
+		{m.frontends, count[bpfgen.FrontendKey, bpfgen.Frontend]},
+		{m.backends, count[bpfgen.BackendKey, bpfgen.Peer]},
+		{m.reverse, count[bpfgen.ReverseKey, bpfgen.Peer]},
+		{m.affinities, count[bpfgen.AffinityKey, bpfgen.Affinity]},
 	}
 	out := make([]datapath.MapUsage, 0, len(counters))
 	for _, c := range counters {

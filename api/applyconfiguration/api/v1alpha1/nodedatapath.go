@@ -22,6 +22,11 @@ type NodeDatapathApplyConfiguration struct {
 	Devices []string `json:"devices,omitempty"`
 	// peers is the number of other nodes that can be reached. Set by the agent.
 	Peers *int32 `json:"peers,omitempty"`
+	// services is the number of Services that sockets of the node can reach. Set by the agent, at most once a minute.
+	Services *int32 `json:"services,omitempty"`
+	// serviceBackends is the number of backends behind their ports, one that stands behind two ports counted twice. Set
+	// by the agent, at most once a minute.
+	ServiceBackends *int32 `json:"serviceBackends,omitempty"`
 	// maps are the fill levels of the maps that can fill up. Set by the agent, at most once a minute.
 	Maps []MapUsageApplyConfiguration `json:"maps,omitempty"`
 }
@@ -63,6 +68,22 @@ func (b *NodeDatapathApplyConfiguration) WithDevices(values ...string) *NodeData
 // If called multiple times, the Peers field is set to the value of the last call.
 func (b *NodeDatapathApplyConfiguration) WithPeers(value int32) *NodeDatapathApplyConfiguration {
 	b.Peers = &value
+	return b
+}
+
+// WithServices sets the Services field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Services field is set to the value of the last call.
+func (b *NodeDatapathApplyConfiguration) WithServices(value int32) *NodeDatapathApplyConfiguration {
+	b.Services = &value
+	return b
+}
+
+// WithServiceBackends sets the ServiceBackends field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceBackends field is set to the value of the last call.
+func (b *NodeDatapathApplyConfiguration) WithServiceBackends(value int32) *NodeDatapathApplyConfiguration {
+	b.ServiceBackends = &value
 	return b
 }
 

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* From the address of a Service to one of its backends, and back. */
+#ifndef CILIATE_SERVICE_H
+#define CILIATE_SERVICE_H
+
+#include "addr.h"
+#include "maps.h"
+
+enum service_limit {
+	/* Rounds of looking for a backend that moved to another slot: the agent changes few at once,
+	 * and who is not found chooses anew.
+	 */
+	AFFINITY_SEARCH = 64,
+	NANOSECONDS = 1000000000,
+};
+
+static __always_inline bool peer_equal(const struct peer *a, const struct peer *b)
+{
+	return a->port == b->port && addr_equal(&a->addr, &b->addr);
+}
+
+static __always_inline const struct frontend *frontend_lookup(const struct peer *to, __u8 protocol)
+{
+	struct frontend_key key = { .addr = to->addr, .port = to->port, .protocol = protocol };
+
+	return bpf_map_lookup_elem(&frontends, &key);
+}
+
+/* The backend in a slot. While the agent shortens the list, a slot may be gone: the first one is
+ * there as long as any is.
+ */
+static __always_inline const struct peer *backend_in(__u32 id, __u32 slot)
+{
+	struct backend_key key = { .id = id, .slot = slot };
+	const struct peer *found = bpf_map_lookup_elem(&backends, &key);
+
+	if (found || !slot)
+		return found;
+	key.slot = 0;
+	return bpf_map_lookup_elem(&backends, &key);
+}
+
+/* Whether a backend is still one of the Service's. */
+static __always_inline bool is_backend(const struct frontend *f, const struct peer *p)
+{
+	struct backend_key key = { .id = f->id };
+	const struct peer *found;
+
+	for (__u32 slot = 0; slot < AFFINITY_SEARCH && slot < f->count; slot++) {
+		key.slot = slot;
+		found = bpf_map_lookup_elem(&backends, &key);
+		if (found && peer_equal(found, p))
+			return true;
+	}
+	return false;
+}
+
+/* The backend that a client has already, if it may keep it. */
+static __always_inline bool kept_backend(const struct frontend *f, __u64 client, struct peer *to)
+{
+	struct affinity_key key = { .client = client, .id = f->id };
+	struct affinity *kept = bpf_map_lookup_elem(&affinities, &key);
+	__u64 now = bpf_ktime_get_ns();
+
+	if (!kept || now - kept->used > (__u64)f->affinity_seconds * NANOSECONDS)
+		return false;
+	if (!is_backend(f, &kept->backend))
+		return false;
+	kept->used = now;
+	*to = kept->backend;
+	return true;
+}
+
+/* Replaces the address of a Service by a backend's. dice decides which. False: there is none. */
+static __always_inline bool choose_backend(const struct frontend *f, __u64 client, __u32 dice,
+					   struct peer *to)
+{
+	struct affinity_key key = { .client = client, .id = f->id };
+	struct affinity keep = {};
+	const struct peer *found;
+
+	if (!f->count)
+		return false;
+	if (f->affinity_seconds && kept_backend(f, client, to))
+		return true;
+	found = backend_in(f->id, dice % f->count);
+	if (!found)
+		return false;
+	*to = *found;
+	if (!f->affinity_seconds)
+		return true;
+	keep.backend = *found;
+	keep.used = bpf_ktime_get_ns();
+	bpf_map_update_elem(&affinities, &key, &keep, BPF_ANY);
+	return true;
+}
+
+#endif

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package service
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/internal/retry"
+	"github.com/ciliate-io/ciliate/internal/service"
+)
+
+const (
+	// repairEvery is how often the maps are compared with what they should hold.
+	repairEvery = 10 * time.Minute
+	// roomAgain is how soon Services for which there was no room are tried again after something was deleted.
+	roomAgain = time.Second
+)
+
+// datapath is what the reconciler asks of the kernel.
+type datapath interface {
+	Services() (service.State, error)
+	WriteServices(diff service.Diff) error
+	ServiceCapacity() service.Capacity
+	AttachSockets() error
+	DestroySockets(ctx context.Context, gone []service.Backend) error
+}
+
+// Options are what a Reconciler needs.
+type Options struct {
+	Client   client.Reader
+	Datapath datapath
+	Clock    clock.WithTicker
+	NodeName string
+	// Changed is called when Services find no room any more, or do again.
+	Changed func()
+}
+
+// Reconciler keeps the maps of Services. It has one request, for all that changed since the last one.
+type Reconciler struct {
+	Options
+	dirty dirty
+	view  view
+
+	// mu is held from reading the cache until the kernel is written: what was read first must not be written last.
+	mu sync.Mutex
+	// table is nil when nobody knows what the kernel holds.
+	table  *service.Table
+	synced bool
+}
+
+// New returns a Reconciler. It does nothing until Sync is called.
+func New(o Options) *Reconciler { return &Reconciler{Options: o, dirty: newDirty()} }
+
+// all is the one request.
+func all() []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: "services"}}}
+}
+
+// SetupWithManager makes the reconciler one of mgr's.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == r.NodeName })
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("service").
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.serviceChanged)).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.sliceChanged)).
+		Watches(&v1alpha1.CiliumNode{}, handler.EnqueueRequestsFromMapFunc(r.nodeChanged),
+			builder.WithPredicates(own, predicate.GenerationChangedPredicate{})).
+		Complete(r)
+}
+
+func (r *Reconciler) serviceChanged(_ context.Context, o client.Object) []reconcile.Request {
+	r.dirty.add(client.ObjectKeyFromObject(o))
+	return all()
+}
+
+func (r *Reconciler) sliceChanged(_ context.Context, o client.Object) []reconcile.Request {
+	name := o.GetLabels()[discoveryv1.LabelServiceName]
+	if name == "" {
+		return nil // it is nobody's
+	}
+	r.dirty.add(types.NamespacedName{Namespace: o.GetNamespace(), Name: name})
+	return all()
+}
+
+// nodeChanged: with the node's addresses, every node port may have others.
+func (r *Reconciler) nodeChanged(context.Context, client.Object) []reconcile.Request {
+	r.dirty.addAll()
+	return all()
+}
+
+// Reconcile writes what changed.
+func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.synced {
+		return ctrl.Result{}, nil // Sync takes everything
+	}
+	names, everything := r.dirty.take()
+	if everything || r.table == nil {
+		return r.result(r.sync(ctx))
+	}
+	changes := map[string][]service.Set{}
+	for _, name := range names {
+		sets, err := r.setsOf(ctx, name)
+		if err != nil {
+			r.dirty.add(names...)
+			return ctrl.Result{}, err
+		}
+		changes[name.String()] = sets
+	}
+	return r.result(r.write(ctx, r.table.Update(changes)))
+}
+
+// result asks to be called again when room may have been made for who found none.
+func (r *Reconciler) result(diff service.Diff, err error) (ctrl.Result, error) {
+	if err == nil && len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends) > 0 {
+		return ctrl.Result{RequeueAfter: roomAgain}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// Sync makes the maps what the cache holds, all at once, and then lets sockets follow them. What is right already is not
+// touched. The cache must have synced.
+func (r *Reconciler) Sync(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.sync(ctx); err != nil {
+		return err
+	}
+	if err := r.Datapath.AttachSockets(); err != nil {
+		return err
+	}
+	r.synced = true
+	return nil
+}
+
+func (r *Reconciler) sync(ctx context.Context) (service.Diff, error) {
+	r.table = nil // until all of this succeeds, the next try is for everything
+	have, err := r.Datapath.Services()
+	if err != nil {
+		return service.Diff{}, err
+	}
+	services, err := r.readAll(ctx)
+	if err != nil {
+		return service.Diff{}, err
+	}
+	r.table = service.NewTable(have, r.Datapath.ServiceCapacity())
+	return r.write(ctx, r.table.Replace(services))
+}
+
+// write tells the kernel. If it fails, what the kernel holds is asked anew before the next try. Sockets come last: who
+// asks again must find the new backends.
+func (r *Reconciler) write(ctx context.Context, diff service.Diff) (service.Diff, error) {
+	if !diff.Empty() {
+		if err := r.Datapath.WriteServices(diff); err != nil {
+			r.table = nil
+			return diff, err
+		}
+	}
+	if r.view.set(r.table) {
+		r.Changed()
+	}
+	if len(diff.Gone) == 0 {
+		return diff, nil
+	}
+	if err := r.Datapath.DestroySockets(ctx, diff.Gone); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Ending sockets to backends that are gone")
+	}
+	return diff, nil
+}
+
+// Start repairs the maps until ctx ends: somebody else may have written to them.
+func (r *Reconciler) Start(ctx context.Context) error {
+	ticker := r.Clock.NewTicker(repairEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+			if err := r.repair(ctx); err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "Repairing the maps of Services")
+			}
+		}
+	}
+}
+
+func (r *Reconciler) repair(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.synced {
+		return nil
+	}
+	_, err := r.sync(ctx)
+	return err
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package service
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/internal/translate"
+	"github.com/ciliate-io/ciliate/controllers/internal/index"
+	"github.com/ciliate-io/ciliate/internal/service"
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
+)
+
+// node is this node as Services see it. One that the operator has not described yet has no addresses for node ports.
+func (r *Reconciler) node(ctx context.Context) (services.Node, error) {
+	node := &v1alpha1.CiliumNode{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: r.NodeName}, node); client.IgnoreNotFound(err) != nil {
+		return services.Node{}, err
+	}
+	return services.Node{Name: r.NodeName, Addrs: translate.Peer(node).Addrs}, nil
+}
+
+// setsOf are the sets of one Service, none if it is gone.
+func (r *Reconciler) setsOf(ctx context.Context, name types.NamespacedName) ([]service.Set, error) {
+	svc := &corev1.Service{}
+	if err := r.Client.Get(ctx, name, svc); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	node, err := r.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices := &discoveryv1.EndpointSliceList{}
+	if err := r.Client.List(ctx, slices, client.MatchingFields{index.EndpointSliceService: name.String()}); err != nil {
+		return nil, err
+	}
+	return node.Sets(svc, slices.Items), nil
+}
+
+// readAll are the sets of all Services by name.
+func (r *Reconciler) readAll(ctx context.Context) (map[string][]service.Set, error) {
+	node, err := r.node(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, slices := &corev1.ServiceList{}, &discoveryv1.EndpointSliceList{}
+	if err := r.Client.List(ctx, list); err != nil {
+		return nil, err
+	}
+	if err := r.Client.List(ctx, slices); err != nil {
+		return nil, err
+	}
+	published := map[string][]discoveryv1.EndpointSlice{}
+	for _, slice := range slices.Items {
+		for _, service := range index.EndpointSliceServiceOf(&slice) {
+			published[service] = append(published[service], slice)
+		}
+	}
+	out := make(map[string][]service.Set, len(list.Items))
+	for i := range list.Items {
+		name := client.ObjectKeyFromObject(&list.Items[i]).String()
+		out[name] = node.Sets(&list.Items[i], published[name])
+	}
+	return out, nil
+}

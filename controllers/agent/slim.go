@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package agent
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// serviceProxyName is the label of Services, and of their slices, that another proxy serves.
+const serviceProxyName = "service.kubernetes.io/service-proxy-name"
+
+// withoutLabels selects what has none of them.
+func withoutLabels(keys ...string) labels.Selector {
+	selector := labels.NewSelector()
+	for _, key := range keys {
+		// The only error is one about the key, and these are constants.
+		if requirement, err := labels.NewRequirement(key, selection.DoesNotExist, nil); err == nil {
+			selector = selector.Add(*requirement)
+		}
+	}
+	return selector
+}
+
+// slimService keeps of a Service what the service controller reads.
+func slimService(obj any) (any, error) {
+	svc, ok := obj.(*corev1.Service)
+	if !ok {
+		return obj, nil
+	}
+	slim := &corev1.Service{ObjectMeta: slimMeta(svc.ObjectMeta), Spec: svc.Spec}
+	slim.Spec.Selector = nil
+	slim.Status.LoadBalancer = svc.Status.LoadBalancer
+	return slim, nil
+}
+
+// slimSlice keeps of an EndpointSlice what the service controller reads.
+func slimSlice(obj any) (any, error) {
+	slice, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return obj, nil
+	}
+	slim := &discoveryv1.EndpointSlice{
+		ObjectMeta: slimMeta(slice.ObjectMeta), AddressType: slice.AddressType, Ports: slice.Ports, Endpoints: slice.Endpoints,
+	}
+	if service := slice.Labels[discoveryv1.LabelServiceName]; service != "" {
+		slim.Labels = map[string]string{discoveryv1.LabelServiceName: service}
+	}
+	for i := range slim.Endpoints {
+		e := &slim.Endpoints[i]
+		e.TargetRef, e.Hostname, e.DeprecatedTopology = nil, nil, nil
+	}
+	return slim, nil
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package fake
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+
+	"github.com/ciliate-io/ciliate/internal/service"
+)
+
+// The sizes of the maps of Services that the fake pretends to have.
+const (
+	maxFrontends = 65536
+	maxBackends  = 262144
+)
+
+func emptyServices() service.State {
+	return service.State{Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{}}
+}
+
+// Services returns what was written.
+func (d *Datapath) Services() (service.State, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.begin(context.Background(), "Services"); err != nil {
+		return service.State{}, err
+	}
+	return service.State{Frontends: maps.Clone(d.services.Frontends), Backends: maps.Clone(d.services.Backends)}, nil
+}
+
+// WriteServices remembers a difference.
+func (d *Datapath) WriteServices(diff service.Diff) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.begin(context.Background(), "WriteServices"); err != nil {
+		return err
+	}
+	maps.Copy(d.services.Backends, diff.PutBackends)
+	maps.Copy(d.services.Frontends, diff.PutFrontends)
+	for _, frontend := range diff.DeleteFrontends {
+		delete(d.services.Frontends, frontend)
+	}
+	for _, slot := range diff.DeleteBackends {
+		delete(d.services.Backends, slot)
+	}
+	return nil
+}
+
+// ServiceCapacity is how much could be remembered.
+func (d *Datapath) ServiceCapacity() service.Capacity {
+	return service.Capacity{Frontends: maxFrontends, Backends: maxBackends}
+}
+
+// AttachSockets remembers that Services are translated.
+func (d *Datapath) AttachSockets() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.begin(context.Background(), "AttachSockets"); err != nil {
+		return err
+	}
+	d.sockets = true
+	return nil
+}
+
+// SocketsAttached tells whether Services are translated.
+func (d *Datapath) SocketsAttached() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sockets
+}
+
+// DestroySockets records that it was called.
+func (d *Datapath) DestroySockets(ctx context.Context, _ []service.Backend) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.begin(ctx, "DestroySockets")
+}

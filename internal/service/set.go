@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+package service
+
+import (
+	"cmp"
+	"net/netip"
+	"time"
+)
+
+// Protocol is a number as IP knows it.
+type Protocol uint8
+
+// The protocols that Services speak.
+const (
+	TCP  Protocol = 6
+	UDP  Protocol = 17
+	SCTP Protocol = 132
+)
+
+// Frontend is where clients find a Service.
+type Frontend struct {
+	Addr     netip.AddrPort
+	Protocol Protocol
+}
+
+// Compare orders frontends.
+func (f Frontend) Compare(g Frontend) int {
+	return cmp.Or(f.Addr.Compare(g.Addr), cmp.Compare(f.Protocol, g.Protocol))
+}
+
+// Set is a number of backends and the frontends behind which they stand: one port of a Service in one family, for one
+// kind of client.
+type Set struct {
+	// Name names the set for ever: the Service, its port, the family, the kind of client.
+	Name string
+	// Frontends have no backends but these; without backends they refuse.
+	Frontends []Frontend
+	// Backends are sorted and of the frontends' family.
+	Backends []netip.AddrPort
+	// Affinity is how long a client keeps its backend; 0 for not at all.
+	Affinity time.Duration
+	// Rank and Since decide between sets that claim the same frontend: the lower one has it, then the older one, then
+	// the one whose name comes first.
+	Rank  Rank
+	Since time.Time
+}
+
+// Rank says how good a claim to a frontend is.
+type Rank uint8
+
+const (
+	// Assigned is an address that the cluster gave: nobody else can have it.
+	Assigned Rank = iota
+	// Claimed is an address that somebody wrote into his Service.
+	Claimed
+)
+
+// Entry is what is known of a frontend.
+type Entry struct {
+	ID       uint32
+	Count    uint32
+	Affinity time.Duration
+}
+
+// Slot is the place of a backend.
+type Slot struct {
+	ID, Index uint32
+}
+
+// State is what tables hold.
+type State struct {
+	Frontends map[Frontend]Entry
+	Backends  map[Slot]netip.AddrPort
+}
+
+// Diff is what to write, in this order, so that nobody is ever led to a slot that is not there yet.
+type Diff struct {
+	PutBackends     map[Slot]netip.AddrPort
+	PutFrontends    map[Frontend]Entry
+	DeleteFrontends []Frontend
+	DeleteBackends  []Slot
+	// Gone are backends that no frontend of that protocol leads to any more through the set that they were in.
+	Gone []Backend
+}
+
+// Backend is one end of a conversation with a Service.
+type Backend struct {
+	Addr     netip.AddrPort
+	Protocol Protocol
+}
+
+// Empty tells whether there is nothing to write.
+func (d Diff) Empty() bool {
+	return len(d.PutBackends)+len(d.PutFrontends)+len(d.DeleteFrontends)+len(d.DeleteBackends) == 0
+}
