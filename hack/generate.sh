@@ -17,5 +17,5 @@ for part in agent operator; do
 done
 # Compiled programs, the structs they share with Go, drop reasons. Needs the pinned clang.
 command -v clang-19 >/dev/null || { echo "generate: clang-19 is missing: hack/deps.sh installs it" >&2 && exit 1; }
-go generate ./internal/datapath/...
+go generate ./internal/datapath/... ./hack/bench/...
 go run ./hack/reference docs/reference

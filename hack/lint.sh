@@ -15,7 +15,7 @@ hack/tools/build.sh lint
 "$(hack/tools/build.sh --bin-dir)/golangci-lint" run ./...
 
 command -v clang-format-19 >/dev/null || die "clang-format-19 is missing: hack/deps.sh installs it"
-mapfile -t sources < <(git ls-files 'bpf/*.c' 'bpf/*.h')
+mapfile -t sources < <(git ls-files 'bpf/*.c' 'bpf/*.h' 'hack/bench/*.c')
 [ ${#sources[@]} -eq 0 ] || clang-format-19 --dry-run --Werror "${sources[@]}"
 
 command -v shellcheck >/dev/null || die "shellcheck is missing: hack/deps.sh installs it"

@@ -98,10 +98,11 @@ func head() (string, error) {
 Written by `+"`make bench`"+`; do not edit. Machine: %s, %d processors, %s of memory, kernel %s, %s. Control plane, two nodes and the load
 share it: etcd, kube-apiserver and the rest of [hack/cluster](../hack/cluster/README.md). Every request is TLS, the admission
 policy on the agents is in force, etcd runs without fsync. Cilium's figures are those of version 1.20.2 on the same kind of
-machine when it was quiet, with etcd and the API server in the same way, tunnel mode, IPv4 alone; Ciliate gives every pod IPv4
-and IPv6.
+machine when it was quiet, tunnel mode, IPv4 alone; Ciliate gives every pod IPv4 and IPv6.
 
-"met" and "not met" are said of the figure beside them and nothing else.
+"met" and "not met" are said of the figure beside them and nothing else. Times and rates suffer from whatever else runs: each
+part says the load average while it ran, and above the number of processors others were at work. Processor times and memory
+hardly suffer.
 `, cpuModel(), runtime.NumCPU(), memoryTotal(), strings.TrimSpace(version), runtime.Version()), nil
 }
 

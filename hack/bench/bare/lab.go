@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -29,8 +30,8 @@ type Lab struct {
 // Close takes everything down.
 func (l *Lab) Close() error {
 	var err error
-	for i := len(l.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, l.closers[i]())
+	for _, closer := range slices.Backward(l.closers) {
+		err = errors.Join(err, closer())
 	}
 	return err
 }

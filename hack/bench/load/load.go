@@ -36,7 +36,7 @@ func (p Path) Stream(d time.Duration) (Result, error) {
 	cpu, err := p.converse(func(c socket) error {
 		buf := make([]byte, chunk)
 		for start := time.Now(); time.Since(start) < d; {
-			if _, err := c.write(buf); err != nil {
+			if err := c.write(buf); err != nil {
 				return err
 			}
 		}
@@ -72,7 +72,7 @@ func echoBytesBack(s socket) error {
 		if n, err := s.read(b); n == 0 || err != nil {
 			return err
 		}
-		if _, err := s.write(b); err != nil {
+		if err := s.write(b); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func serve(listener socket) (last bool, err error) {
 	b := make([]byte, 1)
 	n, err := c.read(b)
 	if err == nil && n == 1 {
-		_, err = c.write(b)
+		err = c.write(b)
 	}
 	return n == 0, errors.Join(err, c.close())
 }
@@ -131,7 +131,7 @@ func serve(listener socket) (last bool, err error) {
 // exchange sends a byte and waits for one.
 func exchange(c socket) error {
 	b := make([]byte, 1)
-	if _, err := c.write(b); err != nil {
+	if err := c.write(b); err != nil {
 		return err
 	}
 	n, err := c.read(b)

@@ -53,7 +53,7 @@ func echo(s socket, sequence uint16) error {
 	binary.BigEndian.PutUint16(packet[6:], sequence)
 	copy(packet[8:], echoMessage)
 	binary.BigEndian.PutUint16(packet[2:], checksum(packet))
-	if _, err := s.write(packet); err != nil {
+	if err := s.write(packet); err != nil {
 		return err
 	}
 	answer := make([]byte, ipv4Header+echoBytes)

@@ -109,9 +109,9 @@ func (s socket) read(b []byte) (int, error) {
 	return n, os.NewSyscallError("read", err)
 }
 
-func (s socket) write(b []byte) (int, error) {
-	n, err := s.call(unix.SYS_WRITE, unsafe.Pointer(&b[0]), uintptr(len(b)))
-	return n, os.NewSyscallError("write", err)
+func (s socket) write(b []byte) error {
+	_, err := s.call(unix.SYS_WRITE, unsafe.Pointer(&b[0]), uintptr(len(b)))
+	return os.NewSyscallError("write", err)
 }
 
 // call is a system call on the socket, begun again when a signal ends it. RawSyscall does not tell the scheduler: the

@@ -145,5 +145,5 @@ func _BareClose(closers ...io.Closer) error {
 
 // Do not access this directly.
 //
-//go:embed bare_bpfel.o
+//go:embed programs_bpfel.o
 var _BareBytes []byte
