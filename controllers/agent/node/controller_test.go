@@ -55,6 +55,7 @@ func TestStatus(t *testing.T) {
 		},
 		Conditions: []metav1.Condition{
 			{Type: v1alpha1.ConditionCNIConfigured, Status: "True", Reason: v1alpha1.ReasonConfigFileWritten, ObservedGeneration: 1},
+			{Type: v1alpha1.ConditionServicesProgrammed, Status: "True", Reason: v1alpha1.ReasonProgrammed, ObservedGeneration: 1},
 			{Type: v1alpha1.ConditionReady, Status: "True", Reason: v1alpha1.ReasonServing, ObservedGeneration: 1},
 		},
 	}

@@ -87,6 +87,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.Reconciler = New(Options{
 		Client: w.api, Datapath: w.dp, Addresses: ipam.New(w.clock.Now, rand.NewPCG(1, 1), time.Second), Clock: w.clock,
 		NodeName: "n1", BootID: "boot", Version: "v0", Config: *cluster(),
+		Services:      func() Services { return Services{} },
 		Attached:      func() int { return w.attached },
 		CNI:           func() (bool, string, string) { return w.cni.ok, w.cni.reason, w.cni.message },
 		FilterChanged: func(context.Context) error { w.woken++; return nil },
