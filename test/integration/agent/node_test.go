@@ -301,8 +301,7 @@ func (p *pod) device() netlink.Link {
 	t := p.node.t
 	t.Helper()
 	device, err := netlink.LinkByName(dp.HostIfName(p.cep.Spec.ContainerID, "eth0"))
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
 		return nil
 	}
 	if err != nil {
