@@ -79,7 +79,7 @@ func TestNodeRoutes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := hereAt("192.0.2.1", "2001:db8::1").nodeRoutes(tt.node)
-			if diff := cmp.Diff(tt.want, got, comparable()...); diff != "" {
+			if diff := cmp.Diff(tt.want, got, comparers()...); diff != "" {
 				t.Errorf("routes (-want +got):\n%s", diff)
 			}
 		})
@@ -121,7 +121,7 @@ func TestEndpointRoutes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := hereAt("192.0.2.1").endpointRoutes(tt.cep, tt.node)
-			if diff := cmp.Diff(tt.want, got, comparable()...); diff != "" {
+			if diff := cmp.Diff(tt.want, got, comparers()...); diff != "" {
 				t.Errorf("routes (-want +got):\n%s", diff)
 			}
 		})

@@ -26,7 +26,7 @@ func object(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "default", Name: name}
 }
 
-func comparable() []cmp.Option {
+func comparers() []cmp.Option {
 	return []cmp.Option{
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	}
@@ -77,10 +77,10 @@ func TestTable(t *testing.T) {
 			for i, s := range steps {
 				put, del := tab.set(object(s.owner), s.routes)
 				slices.SortFunc(put, func(a, b dp.Route) int { return a.Prefix.Compare(b.Prefix) })
-				if diff := cmp.Diff(s.wantPut, put, comparable()...); diff != "" {
+				if diff := cmp.Diff(s.wantPut, put, comparers()...); diff != "" {
 					t.Errorf("step %d puts (-want +got):\n%s", i, diff)
 				}
-				if diff := cmp.Diff(s.wantDel, del, comparable()...); diff != "" {
+				if diff := cmp.Diff(s.wantDel, del, comparers()...); diff != "" {
 					t.Errorf("step %d deletes (-want +got):\n%s", i, diff)
 				}
 			}

@@ -116,7 +116,7 @@ func (w *world) get() *v1alpha1.CiliumNode {
 	return node
 }
 
-// is is "Status/Reason" of a condition of the node.
+// is returns "Status/Reason" of a condition of the node.
 func (w *world) is(kind string) string {
 	w.t.Helper()
 	c := meta.FindStatusCondition(w.get().Status.Conditions, kind)

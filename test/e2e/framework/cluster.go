@@ -117,6 +117,7 @@ func (c *Cluster) output(t *testing.T, command ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir = c.repo
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig, "KUBECTL="+filepath.Join(c.bin, "kubectl"))
 	cmd.WaitDelay = time.Second
 	if strings.HasPrefix(command[0], "hack/") {
 		cmd.Path = filepath.Join(c.repo, command[0])

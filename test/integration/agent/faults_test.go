@@ -36,6 +36,12 @@ func TestTrouble(t *testing.T) {
 		"killed after the entries":       {{"EnsureEndpoint", 1, diesAfter}},
 		"killed before the end":          {{"RemoveEndpoint", 1, diesBefore}},
 		"killed after the end":           {{"RemoveEndpoint", 1, diesAfter}},
+		"no status, twice":               {{statusWrite, 1, fails}, {statusWrite, 2, fails}},
+		"no release, twice":              {{release, 1, fails}, {release, 2, fails}},
+		"killed before the status":       {{statusWrite, 1, diesBefore}},
+		"killed after the status":        {{statusWrite, 1, diesAfter}},
+		"killed before the release":      {{release, 1, diesBefore}},
+		"killed after the release":       {{release, 1, diesAfter}},
 		"killed before the device's end": {{"DeleteInterface", 1, diesBefore}},
 		"killed after the device's end":  {{"DeleteInterface", 1, diesAfter}},
 	}
@@ -45,7 +51,7 @@ func TestTrouble(t *testing.T) {
 			first := n.start(troubles...)
 			first.ready()
 			dies := troubles[0].Kind != fails
-			whileAdding := strings.HasPrefix(troubles[0].Method, "Ensure")
+			whileAdding := strings.HasPrefix(troubles[0].Method, "Ensure") || troubles[0].Method == statusWrite
 			p := n.pod("trouble").add()
 			if dies && whileAdding {
 				first.died()

@@ -79,6 +79,8 @@ type cluster struct {
 }
 
 // theCluster is set before the tests run.
+//
+//nolint:gochecknoglobals // TestMain has no other way to hand it to them
 var theCluster *cluster
 
 func run(m *testing.M) int {

@@ -211,10 +211,13 @@ func (p *pod) closeSandbox() {
 	_ = netns.DeleteNamed(p.netns)
 }
 
-// add creates the endpoint, as the plugin does at an ADD.
+// add creates the endpoint, as the plugin does at an ADD: a tombstone of the same sandbox goes first.
 func (p *pod) add() *pod {
 	t := p.node.t
 	t.Helper()
+	if p.cep != nil {
+		_ = os.Remove(filepath.Join(p.node.settings.RunDir, "deletes", p.cep.Spec.ContainerID+"-eth0"))
+	}
 	p.cep = build.Endpoint("default/" + p.name).OnNode(p.node.name).PodUID(string(p.pod.UID)).Obj()
 	p.cep.UID = ""
 	p.cep.Spec.ContainerID, p.cep.Spec.Netns = "container-"+p.netns, "/run/netns/"+p.netns
@@ -298,8 +301,7 @@ func (p *pod) device() netlink.Link {
 	t := p.node.t
 	t.Helper()
 	device, err := netlink.LinkByName(dp.HostIfName(p.cep.Spec.ContainerID, "eth0"))
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if _, missing := errors.AsType[netlink.LinkNotFoundError](err); missing {
 		return nil
 	}
 	if err != nil {

@@ -47,7 +47,7 @@ type settings struct {
 	Kubeconfig string       `json:"kubeconfig"`
 	NodeName   string       `json:"nodeName"`
 	Agent      config.Agent `json:"agent"`
-	// Trouble is what the agent's datapath does instead of its work.
+	// Trouble is what the agent's datapath, or its client, does instead of its work.
 	Trouble []trouble `json:"trouble"`
 }
 
@@ -68,6 +68,8 @@ func runAgent(ctx context.Context) error {
 		return err
 	}
 	rc.QPS = -1
+	troubles := &troubled{troubles: s.Trouble}
+	rc.Wrap(troubles.writes)
 	credential, err := cni.NewCredential(rc, s.Agent.TokenFile, s.Agent.RunDir, clock.RealClock{})
 	if err != nil {
 		return err
@@ -96,8 +98,9 @@ func runAgent(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = datapath.Close() }()
+	troubles.Datapath = datapath
 	start, err := agent.Setup(ctx, mgr, remote, agent.Deps{
-		Config: s.Agent, Cluster: *cluster, BootID: bootID, Datapath: &troubled{Datapath: datapath, troubles: s.Trouble},
+		Config: s.Agent, Cluster: *cluster, BootID: bootID, Datapath: troubles,
 		Credential: credential, Clock: clock.RealClock{}, Seed: 1,
 	})
 	if err != nil {

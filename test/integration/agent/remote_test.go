@@ -12,11 +12,10 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	ac "github.com/ciliate-io/ciliate/api/applyconfiguration/api/v1alpha1"
-	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
-
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/test/build"

@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,8 +48,11 @@ func TestRestartAdopts(t *testing.T) {
 	for _, pod := range pods {
 		pod.await("True/Ready")
 	}
-	before := faces(pods)
+	before, served := faces(pods), n.servingSince()
 	p.kill()
+	if _, err := os.Stat(filepath.Join(n.settings.CNIConfDir, "05-cilium.conflist")); err != nil {
+		t.Errorf("the CNI configuration file while no agent runs: %v", err)
+	}
 	gone := pods[0]
 	gone.del() // while nobody serves
 	p = n.start()
@@ -56,6 +60,9 @@ func TestRestartAdopts(t *testing.T) {
 	gone.gone()
 	fresh := n.pod("fresh").add()
 	t.Logf("a new pod was Ready after %s", fresh.await("True/Ready"))
+	if now := n.servingSince(); now != served || now == "" {
+		t.Errorf("the plugin reads that the agent serves since %q, before the restart %q: a restart must not show", now, served)
+	}
 	delete(before, gone.name)
 	if diff := cmp.Diff(before, faces(pods[1:])); diff != "" {
 		t.Errorf("what changed by the restart (-before +after):\n%s", diff)
@@ -65,6 +72,22 @@ func TestRestartAdopts(t *testing.T) {
 		break
 	}
 	p.stop()
+}
+
+// servingSince is what the plugin reads.
+func (n *node) servingSince() string {
+	n.t.Helper()
+	data, err := os.ReadFile(filepath.Join(n.settings.RunDir, "agent-status.json"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var beat struct {
+		ServingSince string `json:"servingSince"`
+	}
+	if err := json.Unmarshal(data, &beat); err != nil {
+		n.t.Fatal(err)
+	}
+	return beat.ServingSince
 }
 
 func TestNamespaceGoneWhileNobodyServed(t *testing.T) {

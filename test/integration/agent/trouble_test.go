@@ -8,7 +8,9 @@ package agent
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -16,8 +18,9 @@ import (
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 )
 
-// trouble is what happens at one call of a method of the datapath.
+// trouble is what happens at one call of a method of the datapath, or at one write to an endpoint.
 type trouble struct {
+	// Method is the datapath's, or statusWrite or release.
 	Method string `json:"method"`
 	// Call is which one, the first being 1.
 	Call int `json:"call"`
@@ -33,13 +36,39 @@ const (
 	diesAfter  kind = "diesAfter"  // the agent is killed after the call
 )
 
-// troubled is a datapath with troubles.
+// The agent's writes to an endpoint.
+const (
+	statusWrite = "statusWrite"
+	release     = "release"
+)
+
+// troubled is a datapath with troubles, and a client with troubles.
 type troubled struct {
 	agent.Datapath
 	troubles []trouble
 
 	mu    sync.Mutex
 	calls map[string]int
+}
+
+// transport is a http.RoundTripper.
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+// writes puts troubles into the agent's writes to endpoints.
+func (d *troubled) writes(next http.RoundTripper) http.RoundTripper {
+	return transport(func(r *http.Request) (answer *http.Response, err error) {
+		if r.Method != http.MethodPatch || !strings.Contains(r.URL.Path, "/ciliumendpoints/") {
+			return next.RoundTrip(r)
+		}
+		method := release
+		if strings.HasSuffix(r.URL.Path, "/status") {
+			method = statusWrite
+		}
+		err = d.in(method, func() error { answer, err = next.RoundTrip(r); return err })
+		return answer, err
+	})
 }
 
 var errTrouble = errors.New("the test ordered trouble")
