@@ -95,7 +95,7 @@ func start(t *testing.T) *cluster {
 	c := &cluster{datapath: &recorder{Datapath: fake.New()}}
 	c.client, err = client.New(rc, client.Options{Scheme: scheme})
 	must(t, err)
-	mgr, _, err := agent.NewManager(ctx, rc, scheme, config.Agent{NodeName: nodeName, MetricsAddr: "0"})
+	mgr, _, err := agent.NewManager(t.Context(), rc, scheme, config.Agent{NodeName: nodeName, MetricsAddr: "0"})
 	must(t, err)
 	c.cached = mgr.GetClient()
 	c.reconciler = c.newReconciler()
