@@ -11,15 +11,11 @@ import (
 	"os"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/agent"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
 	"github.com/ciliate-io/ciliate/internal/apiserver"
@@ -63,7 +59,7 @@ func serve(ctx context.Context, c config.Agent) error {
 
 // manage waits for the configuration, opens the datapath, and runs the controllers; d gets what comes of that.
 func manage(ctx context.Context, rc *rest.Config, ready *health, d agent.Deps) error {
-	scheme, err := newScheme()
+	scheme, err := agent.NewScheme()
 	if err != nil {
 		return err
 	}
@@ -95,14 +91,4 @@ func manage(ctx context.Context, rc *rest.Config, ready *health, d agent.Deps) e
 	}
 	ready.ask(start.Ready)
 	return mgr.Start(ctx)
-}
-
-func newScheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	return scheme, nil
 }

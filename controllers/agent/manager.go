@@ -23,6 +23,17 @@ import (
 	"github.com/ciliate-io/ciliate/internal/config"
 )
 
+// NewScheme holds the kinds that the agent reads and writes.
+func NewScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	return scheme, nil
+}
+
 // NewManager makes the manager of this node and the cache of the other nodes' endpoints. One cache has one informer a
 // kind, and this node's endpoints are read whole while the others' are slimmed, so there are two.
 func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.Manager, cache.Cache, error) {

@@ -9,7 +9,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,14 +19,11 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/agent"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
 	"github.com/ciliate-io/ciliate/internal/config"
@@ -77,8 +73,8 @@ func runAgent(ctx context.Context) error {
 	if err := credential.Write(); err != nil {
 		return err
 	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	scheme, err := agent.NewScheme()
+	if err != nil {
 		return err
 	}
 	direct, err := client.New(rc, client.Options{Scheme: scheme})
