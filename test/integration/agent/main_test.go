@@ -54,7 +54,10 @@ func enclose() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), role+"=test")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		// With the first process of a PID namespace all others end: API server, etcd, agents.
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL,
+	}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
@@ -113,7 +116,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// mounts gives the test its own /run, where network namespaces are kept, and a bpf file system.
+// mounts gives the test its own /proc, its own /run, where network namespaces are kept, and a bpf file system.
 func mounts(dir string) error {
 	bpf := filepath.Join(dir, "bpf")
 	if err := os.Mkdir(bpf, 0o700); err != nil {
@@ -121,6 +124,7 @@ func mounts(dir string) error {
 	}
 	return errors.Join(
 		unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("proc", "/proc", "proc", 0, ""),
 		unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
 		os.Mkdir("/run/netns", 0o755),
 		unix.Mount("bpf", bpf, "bpf", 0, ""),
