@@ -98,6 +98,11 @@ func TestUndeployLeavesNothing(t *testing.T) {
 	one := c.Nodes[0]
 	pods := c.StartPods(t, netexec("stays-a", one), netexec("stays-b", c.Other(one)))
 	t.Cleanup(func() { deploy(t, c) })
+	for _, node := range c.Nodes {
+		if node.Traces(t) == "" {
+			t.Errorf("%s has no trace of a living agent: the test proves nothing", node.Name)
+		}
+	}
 	start := time.Now()
 	c.Script(t, "hack/undeploy.sh")
 	t.Logf("undeploy took %s", time.Since(start).Round(time.Second))

@@ -53,7 +53,8 @@ func (n *clusterNode) restart(t *testing.T, cfg datapath.Config) {
 	n.netns.Do(t, func() { n.Datapath = openAt(t, cfg, n.bpffs) })
 }
 
-// flood pings from a pod to each kind of other until the returned function is called, which wants no loss.
+// flood pings from a pod to each kind of other until the returned function is called, which wants no loss. Each request
+// waits for the reply to the one before, so that no machine is too slow for it.
 func (c *cluster) flood(t *testing.T) (stop func()) {
 	t.Helper()
 	var pings []*exec.Cmd
@@ -61,7 +62,7 @@ func (c *cluster) flood(t *testing.T) (stop func()) {
 	for _, path := range c.paths()[1:] {
 		for _, to := range path.to {
 			out := &bytes.Buffer{}
-			ping := exec.CommandContext(t.Context(), "ping", "-n", "-i0.005", to.String())
+			ping := exec.CommandContext(t.Context(), "ping", "-A", "-q", "-n", to.String())
 			ping.Stdout = out
 			path.from.Do(t, func() {
 				if err := ping.Start(); err != nil {
@@ -71,7 +72,7 @@ func (c *cluster) flood(t *testing.T) (stop func()) {
 			pings, outs = append(pings, ping), append(outs, out)
 		}
 	}
-	const warmUp = 200 * time.Millisecond
+	const warmUp = 500 * time.Millisecond
 	time.Sleep(warmUp)
 	return func() {
 		t.Helper()
@@ -79,49 +80,25 @@ func (c *cluster) flood(t *testing.T) (stop func()) {
 		for i, ping := range pings {
 			_ = ping.Process.Signal(os.Interrupt)
 			_ = ping.Wait() // its exit code says what its output says
-			if missing := unanswered(outs[i].String()); len(missing) > 0 {
-				t.Errorf("%s: no reply to %v:\n%s%s", ping, missing, lastLines(outs[i].String()), c.drops(t))
+			if lost := lost(t, outs[i].String()); lost > 0 {
+				t.Errorf("%s: lost %d:\n%s%s", ping, lost, outs[i], c.drops(t))
 			}
 		}
 	}
 }
 
-// unanswered lists the echo requests of a ping without a reply. It leaves out the last few: a ping that is interrupted does
-// not wait for the replies under way, and these may take long on a slow machine.
-func unanswered(output string) (missing []int) {
-	underWay := 20
-	if found := regexp.MustCompile(`pipe (\d+)`).FindStringSubmatch(output); found != nil {
-		pipe, _ := strconv.Atoi(found[1]) // the most that ever were under way at once
-		underWay = max(underWay, pipe)
+// lost reads a ping's statistics. A ping that is interrupted does not wait for the replies under way.
+func lost(t *testing.T, output string) int {
+	t.Helper()
+	found := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?s:.*pipe (\d+))?`).FindStringSubmatch(output)
+	if found == nil || found[2] == "0" {
+		t.Fatalf("a ping without a reply: %s", output)
 	}
-	replies := map[int]bool{}
-	for _, found := range regexp.MustCompile(`icmp_seq=(\d+) ttl`).FindAllStringSubmatch(output, -1) {
-		sequence, _ := strconv.Atoi(found[1])
-		replies[sequence] = true
+	var n [3]int
+	for i := range n {
+		n[i], _ = strconv.Atoi(found[i+1])
 	}
-	sent := 0
-	if found := regexp.MustCompile(`(\d+) packets transmitted`).FindStringSubmatch(output); found != nil {
-		sent, _ = strconv.Atoi(found[1])
-	}
-	last := 0
-	for sequence := range replies {
-		last = max(last, sequence)
-	}
-	if sent == 0 || last < sent-underWay {
-		last = max(sent, 1)
-	}
-	for sequence := 1; sequence <= last; sequence++ {
-		if !replies[sequence] {
-			missing = append(missing, sequence)
-		}
-	}
-	return missing
-}
-
-// lastLines are a ping's statistics.
-func lastLines(output string) string {
-	_, statistics, _ := strings.Cut(output, "\n\n")
-	return statistics
+	return n[0] - n[1] - max(n[2], 1)
 }
 
 // TestRoutingModeCanChange restarts nodes with the other mode, and back.

@@ -51,11 +51,24 @@ func TestMain(m *testing.M) {
 // enclose runs the test again in namespaces of its own: API server, agent and pods are neighbours there, and nowhere else.
 func enclose() int {
 	runtime.LockOSThread() // the death signal comes when this thread ends
+	dir, err := os.MkdirTemp("", "ciliate-agent-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { // what is mounted there has gone with the namespaces
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "clean up:", err)
+		}
+	}()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), role+"=test")
+	cmd.Env = append(os.Environ(), role+"=test", "TMPDIR="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		// With the first process of a PID namespace all others end: API server, etcd, agents.
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL,
+	}
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -89,12 +102,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	ctrl.SetLogger(logging.New("error"))
-	dir, err := os.MkdirTemp("", "ciliate-agent-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
+	dir := os.TempDir()
 	if err := errors.Join(mounts(dir), devices()); err != nil {
 		fmt.Fprintln(os.Stderr, "set up the test's node:", err)
 		return 1
@@ -113,7 +121,7 @@ func run(m *testing.M) int {
 	return code
 }
 
-// mounts gives the test its own /run, where network namespaces are kept, and a bpf file system.
+// mounts gives the test its own /proc, its own /run, where network namespaces are kept, and a bpf file system.
 func mounts(dir string) error {
 	bpf := filepath.Join(dir, "bpf")
 	if err := os.Mkdir(bpf, 0o700); err != nil {
@@ -121,6 +129,7 @@ func mounts(dir string) error {
 	}
 	return errors.Join(
 		unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("proc", "/proc", "proc", 0, ""),
 		unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
 		os.Mkdir("/run/netns", 0o755),
 		unix.Mount("bpf", bpf, "bpf", 0, ""),
