@@ -133,12 +133,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	}
 	status := node.Status.DeepCopy()
 	programErr := r.program(ctx, node, status)
+	if programErr == nil && r.takesOver(node) {
+		return ctrl.Result{}, nil // serving wakes us
+	}
 	r.describe(node, status, programErr)
 	reportErr := r.report(ctx, node, status)
 	if err := passing(programErr); err != nil {
 		return ctrl.Result{}, errors.Join(err, reportErr)
 	}
 	return retry.Result(ctrl.Result{RequeueAfter: reportEvery}, reportErr)
+}
+
+// takesOver tells whether a restarted agent is about to serve again: until it does, or cannot, the last agent's word
+// stands, so that a restart is not seen.
+func (r *Reconciler) takesOver(node *v1alpha1.CiliumNode) bool {
+	_, reason, _ := r.CNI()
+	return reason == v1alpha1.ReasonWaitingForDatapath && node.Status.BootID == r.BootID
 }
 
 // readConfig takes over the live parts of the configuration.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -174,5 +175,21 @@ func TestOperatorsConditionStays(t *testing.T) {
 	w.mustRun()
 	if got := w.is(v1alpha1.ConditionPoolAssigned); got != "True/Assigned" {
 		t.Errorf("PoolAssigned is %q", got)
+	}
+}
+
+func TestRestartIsNotReported(t *testing.T) {
+	w := newWorld(t, cluster(), ciliumNode("n1", "192.0.2.1", "10.0.1.0/24"))
+	w.mustRun()
+	before := w.get().Status
+	w.cni.ok, w.cni.reason, w.cni.message = false, v1alpha1.ReasonWaitingForDatapath, "not yet"
+	w.mustRun()
+	if diff := cmp.Diff(before, w.get().Status); diff != "" {
+		t.Errorf("an agent that takes over changed the status (-before +after):\n%s", diff)
+	}
+	w.cni.reason = v1alpha1.ReasonConfigFileError
+	w.mustRun()
+	if ready := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ConditionReady); ready.Reason != v1alpha1.ReasonConfigFileError {
+		t.Errorf("Ready has reason %s, want %s", ready.Reason, v1alpha1.ReasonConfigFileError)
 	}
 }
