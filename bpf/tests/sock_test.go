@@ -50,6 +50,7 @@ func newSalon(t *testing.T) *salon {
 		net, err := netlink.ParseIPNet(netip.PrefixFrom(ip, ip.BitLen()).String())
 		must(t, err)
 		must(t, s.link.AddrAdd(lo, &netlink.Addr{IPNet: net, Flags: unix.IFA_F_NODAD}))
+		s.awaitLocal(t, ip)
 	}
 	g := newGroup(t)
 	t.Cleanup(func() { must(t, s.objects.DetachSockets()) })
