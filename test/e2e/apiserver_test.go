@@ -54,12 +54,15 @@ func TestAPIServerStopped(t *testing.T) {
 	c.Daemon(t, "start", apiserver)
 	t.Logf("the API server was away for %s", time.Since(start).Round(time.Second))
 
+	back := time.Now()
 	for _, s := range sandboxes {
 		framework.Eventually(t, 90*time.Second, "the end of a buried endpoint", func(ctx context.Context) error { return c.Gone(ctx, s) })
 	}
+	t.Logf("the buried endpoints were gone %s after it was back", time.Since(back).Round(time.Second))
 	framework.Eventually(t, 2*time.Minute, "a new sandbox of the pod whose sandbox died", func(ctx context.Context) error {
 		return c.ReplacedBy(ctx, first)
 	})
+	t.Logf("the pod whose sandbox died had another %s after it was back", time.Since(back).Round(time.Second))
 	nothingLost(t, watches)
 	c.NoLeaks(t)
 }

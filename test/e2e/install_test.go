@@ -8,10 +8,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -122,4 +124,44 @@ func deploy(t *testing.T, c *framework.Cluster) {
 	t.Helper()
 	c.Script(t, "hack/deploy.sh", "hack/demo/overlay")
 	c.Settle(t)
+}
+
+// TestOtherClusters: what the demo's cluster is not. Pods with one family alone, and ranges that Kubernetes hands out.
+func TestOtherClusters(t *testing.T) {
+	cases := map[string]framework.Second{
+		"IPv6 alone, ranges of Kubernetes": {Family: "ipv6", Config: "ciliumconfig_kubernetes_ipam.yaml", APIServer: "fd00:172:18::2"},
+	}
+	for name, second := range cases {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			c := framework.OpenSecond(t, second)
+			t.Logf("the cluster was ready after %s", time.Since(start).Round(time.Second))
+			one := c.Nodes[0]
+			pods := c.StartPods(t, netexec("other-a", one), netexec("other-b", one), netexec("other-c", c.Other(one)))
+			for _, pod := range pods {
+				if len(pod.Status.PodIPs) != 1 {
+					t.Errorf("%s has the addresses %v, want one", pod.Name, pod.Status.PodIPs)
+				}
+				wantInside(t, c, pod)
+			}
+			reachEveryone(t, c, pods)
+			c.NoLeaks(t)
+		})
+	}
+}
+
+// wantInside checks that the pod's address is of the range that Kubernetes gave to its node.
+func wantInside(t *testing.T, c *framework.Cluster, pod *corev1.Pod) {
+	t.Helper()
+	var node corev1.Node
+	if err := c.Get(t.Context(), client.ObjectKey{Name: pod.Spec.NodeName}, &node); err != nil {
+		t.Fatal(err)
+	}
+	given, err := netip.ParsePrefix(node.Spec.PodCIDR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := netip.MustParseAddr(pod.Status.PodIP); !given.Contains(got) {
+		t.Errorf("%s has %s, which is not of the range %s of %s", pod.Name, got, given, node.Name)
+	}
 }

@@ -52,13 +52,7 @@ type Cluster struct {
 func Open(t *testing.T) *Cluster {
 	t.Helper()
 	log.SetLogger(logr.Discard()) // the client has nothing to say that its errors do not
-	c := &Cluster{repo: repository(t)}
-	c.bin = c.output(t, "hack/tools/build.sh", "--bin-dir")
-	c.run = filepath.Join(filepath.Dir(c.bin), "cluster", strings.TrimSuffix(prefix(), "-"))
-	c.dir = filepath.Join(c.run, "e2e")
-	if c.kubeconfig = os.Getenv("KUBECONFIG"); c.kubeconfig == "" {
-		c.kubeconfig = filepath.Join(c.run, "kubeconfig")
-	}
+	c := locate(t)
 	config, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
 	if err != nil {
 		t.Fatalf("find the cluster (make demo brings it up): %v", err)
@@ -75,6 +69,19 @@ func Open(t *testing.T) *Cluster {
 	c.restartControlPlane(t)
 	c.Settle(t)
 	c.sweep(t)
+	return c
+}
+
+// locate knows where the cluster is, or would be, from the same environment variables as the scripts of hack/cluster.
+func locate(t *testing.T) *Cluster {
+	t.Helper()
+	c := &Cluster{repo: repository(t)}
+	c.bin = c.output(t, "hack/tools/build.sh", "--bin-dir")
+	c.run = filepath.Join(filepath.Dir(c.bin), "cluster", strings.TrimSuffix(prefix(), "-"))
+	c.dir = filepath.Join(c.run, "e2e")
+	if c.kubeconfig = os.Getenv("KUBECONFIG"); c.kubeconfig == "" {
+		c.kubeconfig = filepath.Join(c.run, "kubeconfig")
+	}
 	return c
 }
 
