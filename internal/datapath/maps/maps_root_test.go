@@ -286,6 +286,8 @@ func TestUsage(t *testing.T) {
 		{Name: "endpoints", Entries: 2, MaxEntries: 16384}, {Name: "endpoint_ifs", Entries: 1, MaxEntries: 8192},
 		{Name: "ipcache", MaxEntries: 262144}, {Name: "ipcache_cidrs", Entries: 2, MaxEntries: 16384},
 		{Name: "identities", MaxEntries: 65536}, {Name: "fragments", MaxEntries: 4096},
+		{Name: "frontends", MaxEntries: 65536}, {Name: "backends", MaxEntries: 262144},
+		{Name: "reverse", MaxEntries: 65536}, {Name: "affinities", MaxEntries: 16384},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
