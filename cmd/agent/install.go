@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -83,13 +84,25 @@ func uninstall(ctx context.Context, c config.Agent) error {
 	if err := file.Remove(); err != nil {
 		return err
 	}
-	datapath, err := kernel.Open(ctx, dp.Config{BPFFS: c.BPFFS, ProcSysNet: c.ProcSysNet})
-	if err != nil {
-		return fmt.Errorf("open the datapath: %w", err)
-	}
-	if err := datapath.Undo(ctx); err != nil {
+	if err := undo(ctx, c); err != nil {
 		return fmt.Errorf("remove the datapath: %w", err)
 	}
 	// All as "rm -f": whoever removes Ciliate may have to try twice.
-	return errors.Join(cni.RemoveShared(c.RunDir), os.RemoveAll(filepath.Join(c.CNIBinDir, "cilium-cni")))
+	if err := cni.RemoveShared(c.RunDir); err != nil {
+		return err
+	}
+	return os.RemoveAll(plugin)
+}
+
+// undo removes the datapath. Where no map is pinned there is none: to open one would make its folder anew, and whoever is
+// stopped in the middle of a second run would leave it behind.
+func undo(ctx context.Context, c config.Agent) error {
+	if _, err := os.Stat(c.BPFFS); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	datapath, err := kernel.Open(ctx, dp.Config{BPFFS: c.BPFFS, ProcSysNet: c.ProcSysNet})
+	if err != nil {
+		return err
+	}
+	return datapath.Undo(ctx)
 }
