@@ -91,7 +91,7 @@ func uninstall(ctx context.Context, c config.Agent) error {
 	if err := cni.RemoveShared(c.RunDir); err != nil {
 		return err
 	}
-	return os.RemoveAll(plugin)
+	return os.RemoveAll(filepath.Join(c.CNIBinDir, "cilium-cni"))
 }
 
 // undo removes the datapath. Where no map is pinned there is none: to open one would make its folder anew, and whoever is
