@@ -16,7 +16,7 @@ func TestLoadAgent(t *testing.T) {
 	defaults := Agent{
 		NodeName: "n1", MetricsAddr: ":9962", HealthAddr: "127.0.0.1:9879", LogLevel: "info", RunDir: "/run/cilium",
 		NetnsDir: "/run/netns", CNIConfDir: "/host/etc/cni/net.d", CNIBinDir: "/host/opt/cni/bin", BPFFS: "/sys/fs/bpf/ciliate",
-		ProcSysNet: "/host/proc/sys/net", BootIDFile: "/host/proc/sys/kernel/random/boot_id",
+		ProcSysNet: "/host/proc/sys/net", Cgroup: "/host/sys/fs/cgroup", BootIDFile: "/host/proc/sys/kernel/random/boot_id",
 		TokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token",
 	}
 	moved := defaults
