@@ -52,8 +52,9 @@ main() {
 		declare -F "$step" >/dev/null || { echo "test: no step $step; steps: ${STEPS[*]}" >&2 && exit 2; }
 		run "$step" || failed+=("$step")
 	done
-	printf 'test: %d steps in %s min: %d tests passed, %d failed, %d skipped' $# "$(minutes $SECONDS)" \
+	printf 'tests: %d passed, %d failed, %d skipped\n' \
 		"$(count PASS "$LOGS"/*.log)" "$(count FAIL "$LOGS"/*.log)" "$(count SKIP "$LOGS"/*.log)"
+	printf 'test: %d steps in %s min' $# "$(minutes $SECONDS)"
 	[ ${#failed[@]} -eq 0 ] && echo "; all steps ok" && return
 	echo "; failed steps: ${failed[*]}"
 	return 1
