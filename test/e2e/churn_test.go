@@ -52,7 +52,6 @@ func TestChurnUnderKills(t *testing.T) {
 		t.Logf("%d pods came and went under %d kills in %s", first+churnBatch, kills, time.Since(start).Round(time.Second))
 	}
 	c.NoLeaks(t)
-	c.RestartAgents(t) // an agent that died so often waits for minutes until the kubelet starts it again
 	c.NothingRemembered(t)
 }
 
