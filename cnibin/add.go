@@ -53,6 +53,9 @@ type adding struct {
 // claim creates the object, or adopts what an earlier attempt of this sandbox created. Who holds the name otherwise is
 // waited for or, being an old sandbox of the same pod, replaced.
 func (a *adding) claim(ctx context.Context) (*endpoint, error) {
+	if err := a.endEarlierLife(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		// Again before each create, because replace may have written one for the same sandbox.
 		if err := removeTombstone(a.runDir, a.want.attachment()); err != nil {
@@ -70,6 +73,24 @@ func (a *adding) claim(ctx context.Context) (*endpoint, error) {
 			return own, err
 		}
 	}
+}
+
+// endEarlierLife lets the object go of a DEL of this very sandbox, whose tombstone is still there: adopted now, it would be
+// deleted by the agent a moment later.
+func (a *adding) endEarlierLife(ctx context.Context) error {
+	if !hasTombstone(a.runDir, a.want.attachment()) {
+		return nil
+	}
+	have, err := a.client.getRetrying(ctx, a.want)
+	switch {
+	case isNotFound(err):
+		return nil
+	case err != nil:
+		return refusal(err)
+	case have.attachment() != a.want.attachment():
+		return nil
+	}
+	return a.end(ctx, have)
 }
 
 // create repeats a POST whose outcome is unknown: if it did arrive, the next one finds the object and adopts it.
@@ -110,6 +131,11 @@ func (a *adding) replace(ctx context.Context, old *endpoint) error {
 		return tryAgain("another sandbox took the name of the one that was replaced", errors.New(old.describe()))
 	}
 	a.replaced = true
+	return a.end(ctx, old)
+}
+
+// end deletes the object of a sandbox that is no more, and waits until its agent has let it go.
+func (a *adding) end(ctx context.Context, old *endpoint) error {
 	if err := a.tombstoneOf(old).write(a.runDir); err != nil {
 		return types.NewError(types.ErrIOFailure, err.Error(), "")
 	}

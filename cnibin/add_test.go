@@ -122,6 +122,21 @@ func TestAddSucceeds(t *testing.T) {
 			arrange:     func(w *world) { w.bury(thisContainer, "eth0") },
 			wantCreates: 1,
 		},
+		"when the agent has not yet ended its own earlier life": {
+			arrange: func(w *world) {
+				w.SetStatus("default", "web", fake.Ready(w.store(w.own())))
+				w.bury(thisContainer, "eth0")
+			},
+			wantCreates: 1,
+		},
+		"when another sandbox has the name and its own has a tombstone": {
+			arrange: func(w *world) {
+				w.store(w.older(func(*v1alpha1.CiliumEndpoint) {}))
+				w.bury(thisContainer, "eth0")
+			},
+			wantCreates:    2,
+			wantTombstones: []string{"01d-eth0"},
+		},
 		"when the old sandbox of the pod has to be replaced": {
 			arrange: func(w *world) {
 				w.store(w.older(func(*v1alpha1.CiliumEndpoint) {}))

@@ -153,18 +153,6 @@ func (c *client) get(ctx context.Context, namespace, name string) (*endpoint, er
 	return got, nil
 }
 
-// peek is get as the apiserver remembers the object, without asking its store: a moment behind, and half the time.
-func (c *client) peek(ctx context.Context, namespace, name string) (*endpoint, error) {
-	got := &endpoint{}
-	err := c.call(ctx, request{
-		method: http.MethodGet, path: objectPath(namespace, name), query: url.Values{"resourceVersion": {"0"}},
-	}, got)
-	if err != nil {
-		return nil, fmt.Errorf("get %s %s/%s: %w", kind, namespace, name, err)
-	}
-	return got, nil
-}
-
 // delete asks for the deletion of exactly this object: never of another that has taken its name meanwhile.
 func (c *client) delete(ctx context.Context, ep *endpoint) error {
 	type preconditions struct {

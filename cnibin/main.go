@@ -34,7 +34,6 @@ type plugin struct {
 // timing holds every limit on time.
 type timing struct {
 	add     time.Duration // the whole of ADD; below the four minutes after which the kubelet gives up
-	del     time.Duration // the whole of DEL's talk with the apiserver: the tombstone is enough
 	check   time.Duration
 	gc      time.Duration
 	request time.Duration // one request that is not a watch
@@ -54,7 +53,6 @@ func newPlugin() *plugin {
 		bootIDPath: "/proc/sys/kernel/random/boot_id",
 		timing: timing{
 			add:     90 * time.Second,
-			del:     2 * time.Second,
 			check:   10 * time.Second,
 			gc:      30 * time.Second,
 			request: 10 * time.Second,

@@ -68,6 +68,12 @@ func (t tombstone) write(runDir string) error {
 	return nil
 }
 
+// hasTombstone tells whether the runtime has deleted the attachment, and not added it again since.
+func hasTombstone(runDir string, a attachment) bool {
+	_, err := os.Stat(tombstonePath(runDir, a))
+	return err == nil
+}
+
 // removeTombstone takes back what an earlier DEL of the same sandbox and interface said.
 func removeTombstone(runDir string, a attachment) error {
 	if err := os.Remove(tombstonePath(runDir, a)); err != nil && !errors.Is(err, fs.ErrNotExist) {

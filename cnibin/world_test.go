@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.plugin.bootIDPath = filepath.Join(w.runDir, "boot_id")
 	w.plugin.timing = timing{
-		add: 5 * time.Second, del: 300 * time.Millisecond, check: 2 * time.Second, gc: 2 * time.Second,
+		add: 5 * time.Second, check: 2 * time.Second, gc: 2 * time.Second,
 		request: 200 * time.Millisecond, watch: 300 * time.Millisecond,
 		backoff: time.Millisecond, limit: 10 * time.Millisecond, silence: 120 * time.Second,
 	}

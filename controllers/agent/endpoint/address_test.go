@@ -81,7 +81,7 @@ func TestExhaustedPool(t *testing.T) {
 	}
 
 	// The first goes: the second is woken when its device is gone, and gets the address though it is cooling.
-	w.bury("c1", podName)
+	w.tombstone("c1", podName)
 	w.mustRun(podName)
 	w.mustRun(podName)
 	w.trash.empty(t.Context(), w.trash.take())

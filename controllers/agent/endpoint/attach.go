@@ -99,10 +99,8 @@ func (r *Reconciler) publish(ctx context.Context, a *attachment, o outcome) (ctr
 // giveUp takes an endpoint that can never work out of the datapath, once.
 func (r *Reconciler) giveUp(ctx context.Context, a *attachment, t terminal) error {
 	a.fail(t.reason, t.message)
-	if !a.undone {
-		if err := r.undo(ctx, a); err != nil {
-			return err
-		}
+	if err := r.undo(ctx, a); err != nil {
+		return err
 	}
 	a.forget()
 	return nil

@@ -151,8 +151,8 @@ func (r *Reconciler) reconcile(ctx context.Context, name types.NamespacedName) (
 	if !cep.DeletionTimestamp.IsZero() {
 		return r.finalize(ctx, cep)
 	}
-	if written, buried := r.Tombstones.written(cep.Spec.ContainerID, cep.Spec.IfName); buried {
-		return r.deleteBuried(ctx, cep, written)
+	if r.Tombstones.Has(cep.Spec.ContainerID, cep.Spec.IfName) {
+		return ctrl.Result{}, r.bury(ctx, cep)
 	}
 	a := r.attachments.ensure(cep, r.Clock.Now())
 	if err := r.findPod(ctx, a); err != nil {

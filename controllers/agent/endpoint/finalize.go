@@ -73,9 +73,12 @@ func (r *Reconciler) hold(ctx context.Context, a *attachment) (ctrl.Result, erro
 	return result, err
 }
 
-// undo takes the endpoint out of the datapath. Its address rests from here on and is free once the device is gone, which
-// takes the kernel tens of milliseconds and is not waited for.
+// undo takes the endpoint out of the datapath, once. Its address rests from here on and is free once the device is gone,
+// which takes the kernel tens of milliseconds and is not waited for.
 func (r *Reconciler) undo(ctx context.Context, a *attachment) error {
+	if a.undone {
+		return nil
+	}
 	if err := r.Datapath.RemoveEndpoint(ctx, a.ep); err != nil {
 		return fmt.Errorf("take the endpoint out of the datapath: %w", err)
 	}

@@ -32,8 +32,8 @@ func TestDeletion(t *testing.T) {
 		want    string
 	}{
 		"of a live sandbox is held":             {want: "True/Ready"},
-		"with a tombstone is done":              {happens: func(w *world) { w.bury("c1", podName) }, want: "gone"},
-		"with another sandbox's tombstone":      {happens: func(w *world) { w.bury("c2", podName) }, want: "True/Ready"},
+		"with a tombstone is done":              {happens: func(w *world) { w.tombstone("c1", podName) }, want: "gone"},
+		"with another sandbox's tombstone":      {happens: func(w *world) { w.tombstone("c2", podName) }, want: "True/Ready"},
 		"of a namespace that is gone is done":   {happens: func(w *world) { w.closeSandbox("c1") }, want: "gone"},
 		"of a device that is gone is done":      {happens: func(w *world) { _ = w.dp.DeleteInterface(w.t.Context(), hostIf) }, want: "gone"},
 		"of a pod that is gone is held":         {happens: func(w *world) { w.remove(webPod().Obj()) }, after: podGrace - time.Second, want: "True/Ready"},
@@ -88,7 +88,7 @@ func TestDeletionHeldIsSaidOnce(t *testing.T) {
 func TestOrderOfUndoing(t *testing.T) {
 	w := attached(t)
 	addr := w.observed(hostIf).Addrs[0]
-	w.bury("c1", podName)
+	w.tombstone("c1", podName)
 	w.mustRun(podName) // deletes
 	w.mustRun(podName) // finalizes
 	if diff := cmp.Diff(map[string]int{"delete": 1, "release": 1}, w.writes); diff != "" {
@@ -111,12 +111,12 @@ func TestOrderOfUndoing(t *testing.T) {
 
 func TestUndoIsTriedAgain(t *testing.T) {
 	w := attached(t)
-	w.bury("c1", podName)
-	w.mustRun(podName)
+	w.tombstone("c1", podName)
 	w.dp.Fail("RemoveEndpoint", 1, errors.New("busy"))
-	if _, err := w.run(podName); err == nil || w.writes["release"] != 0 {
-		t.Fatalf("err = %v, %d releases: the object must not go before its entries", err, w.writes["release"])
+	if _, err := w.run(podName); err == nil || w.writes["delete"] != 0 {
+		t.Fatalf("err = %v, %d deletions: the object must not go before its entries", err, w.writes["delete"])
 	}
+	w.mustRun(podName)
 	w.mustRun(podName)
 	if got := w.ready(podName); got != "gone" {
 		t.Errorf("the endpoint is %q", got)
@@ -141,7 +141,7 @@ func TestObjectThatIsMissing(t *testing.T) {
 		"and its pod gone, within the grace": {happens: func(w *world) { strip(w); w.remove(webPod().Obj()) }, after: podGrace - time.Second, want: true},
 		"and its pod long gone":              {happens: func(w *world) { strip(w); w.remove(webPod().Obj()) }, after: podGrace},
 		"and its namespace":                  {happens: func(w *world) { strip(w); w.closeSandbox("c1") }},
-		"and its tombstone there":            {happens: func(w *world) { strip(w); w.bury("c1", podName) }},
+		"and its tombstone there":            {happens: func(w *world) { strip(w); w.tombstone("c1", podName) }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestSuccessorOfTheSameName(t *testing.T) {
 // A DEL and an ADD of one and the same sandbox: the first device must not take the second with it when it goes.
 func TestSameSandboxAgain(t *testing.T) {
 	w := attached(t)
-	w.bury("c1", podName)
+	w.tombstone("c1", podName)
 	w.mustRun(podName)
 	w.mustRun(podName)
 	next := webEndpoint().Obj()
@@ -213,7 +213,7 @@ func TestSameSandboxAgain(t *testing.T) {
 
 func TestEndpointNeverServedIsReleased(t *testing.T) {
 	w := newWorld(t, webEndpoint().Obj(), defaultNamespace(), build.Pod(podName).OnNode("n2").Obj())
-	w.bury("c1", podName)
+	w.tombstone("c1", podName)
 	w.mustRun(podName)
 	w.mustRun(podName)
 	w.settle()

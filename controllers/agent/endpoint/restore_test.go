@@ -96,7 +96,7 @@ func TestRestoreOfStrays(t *testing.T) {
 			}
 			o := w.stray("c9", addr)
 			if tt.buried {
-				w.bury("c9", podName)
+				w.tombstone("c9", podName)
 			}
 			w.restart()
 			if up := w.dp.Up(o.HostIfName); up != tt.want {

@@ -27,9 +27,6 @@ import (
 const (
 	// tombstoneAge is how long a tombstone stays at least: an ADD of unknown outcome may still create the object.
 	tombstoneAge = 5 * time.Minute
-	// pluginDeletes is how long the plugin, which deletes the object itself, is left alone with that after its tombstone:
-	// both at once would only be in each other's way.
-	pluginDeletes = 2 * time.Second
 	// sweepEvery is how often the folder is read as a whole.
 	sweepEvery = 30 * time.Second
 )
@@ -48,25 +45,17 @@ type tombstone struct {
 
 // Has tells whether the attachment has a tombstone, from the folder itself: an ADD may have taken it away again.
 func (t Tombstones) Has(containerID, ifName string) bool {
-	_, has := t.written(containerID, ifName)
-	return has
+	_, err := os.Stat(filepath.Join(string(t), containerID+"-"+ifName))
+	return err == nil
 }
 
-// written is when the attachment got its tombstone; false when it has none.
-func (t Tombstones) written(containerID, ifName string) (time.Time, bool) {
-	info, err := os.Stat(filepath.Join(string(t), containerID+"-"+ifName))
-	if err != nil {
-		return time.Time{}, false
+// bury takes the endpoint of a sandbox that is gone out of the datapath, also while the apiserver is away, and deletes
+// its object.
+func (r *Reconciler) bury(ctx context.Context, cep *v1alpha1.CiliumEndpoint) error {
+	if err := r.undo(ctx, r.attachments.ensure(cep, r.Clock.Now())); err != nil {
+		return err
 	}
-	return info.ModTime(), true
-}
-
-// deleteBuried deletes the object of a sandbox that has a tombstone, unless the plugin may still do so.
-func (r *Reconciler) deleteBuried(ctx context.Context, cep *v1alpha1.CiliumEndpoint, written time.Time) (ctrl.Result, error) {
-	if left := pluginDeletes - r.Clock.Since(written); left > 0 {
-		return ctrl.Result{RequeueAfter: min(left, pluginDeletes)}, nil
-	}
-	return ctrl.Result{}, r.deleteObject(ctx, cep, "Deleting the endpoint of a sandbox that is gone")
+	return r.deleteObject(ctx, cep, "Deleting the endpoint of a sandbox that is gone")
 }
 
 // read returns the tombstone of a file; a file that is gone or unreadable says nothing.

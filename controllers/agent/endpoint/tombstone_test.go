@@ -4,6 +4,7 @@
 package endpoint
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,7 +25,7 @@ func buried(w *world, file string) bool {
 // An ADD of unknown outcome may create the object after the DEL.
 func TestObjectThatComesLate(t *testing.T) {
 	w := newWorld(t, webPod().Obj(), defaultNamespace(), identityOf("1001", "web"))
-	w.bury("c1", podName)
+	w.tombstone("c1", podName)
 	w.create(webEndpoint().Obj())
 	w.mustRun(podName)
 	w.mustRun(podName)
@@ -33,16 +34,18 @@ func TestObjectThatComesLate(t *testing.T) {
 	}
 }
 
-// The plugin deletes the object itself; the agent only when it has not.
-func TestPluginDeletesFirst(t *testing.T) {
+// The pod is off the network at once; the object follows when the apiserver is back.
+func TestTombstoneWhileTheAPIServerIsAway(t *testing.T) {
 	w := attached(t)
-	w.date(w.bury("c1", podName), w.clock.Now())
-	if again := w.mustRun(podName).RequeueAfter; again != pluginDeletes || w.writes["delete"] != 0 {
-		t.Errorf("again after %s with %d deletions, want %s and none", again, w.writes["delete"], pluginDeletes)
+	w.tombstone("c1", podName)
+	w.failDelete = []error{errors.New("connection refused")}
+	if _, err := w.run(podName); err == nil || w.dp.Up(hostIf) {
+		t.Errorf("the error is %v, the device is up: %v", err, w.dp.Up(hostIf))
 	}
-	w.clock.Step(pluginDeletes)
-	if w.mustRun(podName); w.writes["delete"] != 1 {
-		t.Errorf("%d deletions after that, want 1", w.writes["delete"])
+	w.mustRun(podName)
+	w.mustRun(podName)
+	if got := w.ready(podName); got != "gone" || w.writes["delete"] != 2 {
+		t.Errorf("the endpoint is %q after %d deletions", got, w.writes["delete"])
 	}
 }
 
@@ -52,7 +55,7 @@ func TestTombstoneIsKept(t *testing.T) {
 		age  time.Duration
 		want bool
 	}{
-		"for its five minutes":                    {age: tombstoneAge - pluginDeletes - time.Second, want: true},
+		"for its five minutes":                    {age: tombstoneAge - time.Second, want: true},
 		"no longer once its object is gone":       {age: tombstoneAge},
 		"while its object is there":               {cep: webEndpoint().Obj(), age: time.Hour, want: true},
 		"not for the object of another container": {cep: another(), age: tombstoneAge},
@@ -63,7 +66,7 @@ func TestTombstoneIsKept(t *testing.T) {
 			if tt.cep != nil {
 				w.create(tt.cep)
 			}
-			file := w.bury("c1", podName)
+			file := w.tombstone("c1", podName)
 			w.clock.Step(tt.age)
 			w.sweep(t.Context())
 			if got := buried(w, file); got != tt.want {
@@ -81,7 +84,7 @@ func another() *v1alpha1.CiliumEndpoint {
 
 func TestSweepDeletesTheObjectFirst(t *testing.T) {
 	w := newWorld(t, straight()...)
-	file := w.bury("c1", podName)
+	file := w.tombstone("c1", podName)
 	w.clock.Step(tombstoneAge)
 	w.sweep(t.Context())
 	w.mustRun(podName)
@@ -94,7 +97,7 @@ func TestSweepDeletesTheObjectFirst(t *testing.T) {
 // A DEL without CNI_ARGS names no pod.
 func TestTombstoneWithoutAName(t *testing.T) {
 	w := attached(t)
-	file := w.bury("c1", "")
+	file := w.tombstone("c1", "")
 	w.wakeByTombstone(t.Context(), file)
 	if woken := (<-w.wake).Object.GetName(); woken != "web" {
 		t.Fatalf("%q was woken", woken)
@@ -145,7 +148,7 @@ func TestTombstoneWakesItsEndpoint(t *testing.T) {
 	go func() { done <- w.watchTombstones(t.Context()) }()
 	deadline := time.After(10 * time.Second)
 	for {
-		w.bury("c1", podName)
+		w.tombstone("c1", podName)
 		select {
 		case e := <-w.wake:
 			if e.Object.GetName() != "web" {

@@ -75,8 +75,8 @@ type world struct {
 	// behind are the names that the cache does not know yet; writes counts by kind of request.
 	behind map[string]bool
 	writes map[string]int
-	// failStatus are errors for the next writes of a status.
-	failStatus []error
+	// failStatus are errors for the next writes of a status, failDelete for the next deletions.
+	failStatus, failDelete []error
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -134,6 +134,11 @@ func (w *world) clients(objects []client.Object) client.Client {
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
 			w.writes["delete"]++
+			if len(w.failDelete) > 0 {
+				err := w.failDelete[0]
+				w.failDelete = w.failDelete[1:]
+				return err
+			}
 			return c.Delete(ctx, obj, opts...)
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
@@ -180,8 +185,8 @@ func (w *world) closeSandbox(name string) {
 	w.dp.CloseSandbox(path)
 }
 
-// bury leaves a tombstone as a plugin does that does not get to delete the object.
-func (w *world) bury(containerID, name string) string {
+// tombstone leaves one as the plugin does on DEL.
+func (w *world) tombstone(containerID, name string) string {
 	w.t.Helper()
 	namespace, pod, _ := strings.Cut(name, "/")
 	file := containerID + "-eth0"
@@ -189,7 +194,7 @@ func (w *world) bury(containerID, name string) string {
 	if err := os.WriteFile(filepath.Join(string(w.Tombstones), file), []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	w.date(file, w.clock.Now().Add(-pluginDeletes))
+	w.date(file, w.clock.Now())
 	return file
 }
 

@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,7 +86,13 @@ func TestAPIServerIsAway(t *testing.T) {
 	if err := server.Stop(); err != nil { // it only notes that the process has ended
 		t.Fatal(err)
 	}
-	goes.bury()
+	goes.del()
+	eventually(t, func() error {
+		if goes.device() != nil {
+			return errors.New("the device of a pod that is gone waits for the API server")
+		}
+		return nil
+	})
 	goes.closeSandbox()
 	stays.dial(stays.cep4())
 	if err := server.Start(); err != nil {

@@ -122,17 +122,7 @@ func TestDeletionWithoutDelIsHeld(t *testing.T) {
 	if got := p.ready(); got != "True/Ready" || p.device() == nil {
 		t.Fatalf("Ready is %q, the device %v: a live sandbox was cut off", got, p.device())
 	}
-	p.bury()
-	p.gone()
-	n.nothingLeft()
-}
-
-func TestTombstoneAlone(t *testing.T) {
-	n := newNode(t).known()
-	n.start().ready()
-	p := n.pod("buried").add()
-	p.await("True/Ready")
-	p.bury() // the API was away when the plugin ran
+	p.del()
 	p.gone()
 	n.nothingLeft()
 }

@@ -227,14 +227,8 @@ func (p *pod) add() *pod {
 	return p
 }
 
-// del leaves the tombstone and deletes the endpoint, as the plugin does at a DEL.
+// del leaves the tombstone, as the plugin does at a DEL.
 func (p *pod) del() {
-	p.node.t.Helper()
-	p.bury()
-	p.deleteEndpoint()
-}
-
-func (p *pod) bury() {
 	t := p.node.t
 	t.Helper()
 	dir := filepath.Join(p.node.settings.RunDir, "deletes")

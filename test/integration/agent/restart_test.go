@@ -136,7 +136,7 @@ func TestObjectGoneWhileNobodyServed(t *testing.T) {
 		t.Fatal("the device of a live pod was removed")
 	}
 	pod.dial(stripped.Status.Addresses[0].IP)
-	pod.bury()
+	pod.del()
 	pod.gone()
 	n.nothingLeft()
 }

@@ -54,25 +54,32 @@ func (a *agent) follow(ctx context.Context, events watch.Interface) {
 
 // handle leaves errors to the next event of the object: there always is one that matters.
 func (a *agent) handle(ctx context.Context, ep *v1alpha1.CiliumEndpoint) {
-	switch {
-	case ep.DeletionTimestamp != nil:
-		a.finalize(ctx, ep)
-	case !meta.IsStatusConditionTrue(ep.Status.Conditions, v1alpha1.ConditionReady):
+	if ep.DeletionTimestamp == nil && !meta.IsStatusConditionTrue(ep.Status.Conditions, v1alpha1.ConditionReady) {
 		ep.Status = fake.Ready(*ep)
 		_ = a.client.Status().Update(ctx, ep)
+		return
 	}
+	if !a.awaitTombstone(ctx, ep) {
+		return
+	}
+	if ep.DeletionTimestamp == nil {
+		_ = a.client.Delete(ctx, ep, client.Preconditions{UID: &ep.UID})
+		return
+	}
+	ep.Finalizers = nil
+	_ = a.client.Update(ctx, ep)
 }
 
-func (a *agent) finalize(ctx context.Context, ep *v1alpha1.CiliumEndpoint) {
+// awaitTombstone is false when the test ended first.
+func (a *agent) awaitTombstone(ctx context.Context, ep *v1alpha1.CiliumEndpoint) bool {
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
 	for !fake.Buried(a.runDir, *ep) {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
-	ep.Finalizers = nil
-	_ = a.client.Update(ctx, ep)
+	return true
 }
