@@ -27,6 +27,7 @@ func (p *plugin) add(args *skel.CmdArgs) error {
 	if err != nil {
 		return tryAgain("the agent has not prepared the way to the apiserver", err)
 	}
+	client.patience = p.timing.forbidden
 	ctx, cancel := context.WithTimeout(context.Background(), p.timing.add)
 	defer cancel()
 	a := &adding{plugin: p, client: client, runDir: conf.RunDir, want: newEndpoint(conf, pod, args)}
@@ -66,7 +67,7 @@ func (a *adding) claim(ctx context.Context) (*endpoint, error) {
 			return own, nil
 		}
 		if !isAlreadyExists(err) {
-			return nil, refusal(err)
+			return nil, a.client.refusal(err)
 		}
 		own, err = a.settle(ctx)
 		if own != nil || err != nil {
@@ -109,7 +110,7 @@ func (a *adding) settle(ctx context.Context) (*endpoint, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, refusal(err)
+		return nil, a.client.refusal(err)
 	}
 	switch judge(a.want, have) {
 	case adopt:
@@ -141,7 +142,7 @@ func (a *adding) end(ctx context.Context, old *endpoint) error {
 	}
 	err := a.client.retry(ctx, func() error { return a.client.delete(ctx, old) })
 	if err != nil {
-		return refusal(err)
+		return a.client.refusal(err)
 	}
 	return a.awaitGone(ctx, old)
 }
@@ -156,7 +157,7 @@ func (a *adding) awaitGone(ctx context.Context, have *endpoint) error {
 		return tryAgain(reasonPreviousInstance+": an earlier instance of the pod still holds the name",
 			errors.New(have.describe()))
 	default:
-		return refusal(err)
+		return a.client.refusal(err)
 	}
 }
 

@@ -239,13 +239,6 @@ func TestAddFails(t *testing.T) {
 			wantCode:  110,
 			wantTexts: []string{`"net1"`, `"eth0"`, thisContainer},
 		},
-		"when the apiserver forbids it": {
-			arrange: func(w *world) {
-				w.Fail("create", fake.Refuse(http.StatusForbidden, metav1.StatusReasonForbidden, "not on this node"))
-			},
-			wantCode:  111,
-			wantTexts: []string{"403", "not on this node"},
-		},
 		"when the netns is not one of a runtime": {
 			arrange:   func(w *world) { w.args.Netns = "/proc/1/ns/net" },
 			wantCode:  111,

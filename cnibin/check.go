@@ -45,7 +45,7 @@ func (p *plugin) check(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrUnknownContainer, want.String()+" does not exist", "")
 	}
 	if err != nil {
-		return refusal(err)
+		return client.refusal(err)
 	}
 	if err := errors.Join(compareSpec(want, have), compareResult(said, have), p.compareLink(have)); err != nil {
 		return types.NewError(types.ErrInternal, have.String()+" is not what ADD said",

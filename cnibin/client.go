@@ -27,6 +27,11 @@ type client struct {
 	random func() float64
 	timing timing
 
+	// patience is how long a 403 may last and still pass; 0 for who does not wait for that.
+	patience time.Duration
+	// forbiddenSince is when the first of the latest answers said 403, zero when the last one did not.
+	forbiddenSince time.Time
+
 	file   []byte // the kubeconfig as last read
 	access access
 	http   *http.Client
@@ -102,14 +107,28 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode >= http.StatusMultipleChoices {
+	if err == nil && resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
-		return nil, newAPIError(resp)
+		resp, err = nil, newAPIError(resp)
 	}
-	return resp, nil
+	c.note(err)
+	return resp, err
+}
+
+// note keeps since when the apiserver has been saying 403. Anything else in between, an apiserver that is away as well,
+// begins the count anew.
+func (c *client) note(err error) {
+	switch {
+	case !isForbidden(err):
+		c.forbiddenSince = time.Time{}
+	case c.forbiddenSince.IsZero():
+		c.forbiddenSince = c.now()
+	}
+}
+
+// passes says whether the same request may succeed later.
+func (c *client) passes(err error) bool {
+	return isTransient(err) || isForbidden(err) && c.now().Sub(c.forbiddenSince) < c.patience
 }
 
 // call sends a request within the limit for one and decodes the answer into out, unless that is nil.
@@ -246,6 +265,11 @@ func isConflict(err error) bool {
 func isNotFound(err error) bool {
 	e, ok := errors.AsType[*apiError](err)
 	return ok && e.Code == http.StatusNotFound
+}
+
+func isForbidden(err error) bool {
+	e, ok := errors.AsType[*apiError](err)
+	return ok && e.Code == http.StatusForbidden
 }
 
 // isTransient says whether the same request may succeed later: everything that is not the apiserver's own refusal.

@@ -35,7 +35,7 @@ func (p *plugin) gc(args *skel.CmdArgs) error {
 		return err
 	})
 	if err != nil {
-		return refusal(err)
+		return client.refusal(err)
 	}
 	var failed []error
 	for _, ep := range stale(have, *conf.ValidAttachments, conf.NodeName) {

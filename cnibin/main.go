@@ -38,9 +38,12 @@ type timing struct {
 	gc      time.Duration
 	request time.Duration // one request that is not a watch
 	watch   time.Duration // one watch: a connection that died without a word is noticed after this long
-	backoff time.Duration // the first pause after a failure; it doubles up to backoffLimit
-	limit   time.Duration // the longest pause
-	silence time.Duration // how long an agent may be away before STATUS complains
+	// forbidden is how long ADD takes a 403 for a passing one. An apiserver that has just started answers so until it has
+	// read the roles, for a second or two; who is really forbidden it shall know before the kubelet's patience ends.
+	forbidden time.Duration
+	backoff   time.Duration // the first pause after a failure; it doubles up to backoffLimit
+	limit     time.Duration // the longest pause
+	silence   time.Duration // how long an agent may be away before STATUS complains
 }
 
 func newPlugin() *plugin {
@@ -52,14 +55,15 @@ func newPlugin() *plugin {
 		link:       net.InterfaceByName,
 		bootIDPath: "/proc/sys/kernel/random/boot_id",
 		timing: timing{
-			add:     90 * time.Second,
-			check:   10 * time.Second,
-			gc:      30 * time.Second,
-			request: 10 * time.Second,
-			watch:   15 * time.Second,
-			backoff: 50 * time.Millisecond,
-			limit:   2 * time.Second,
-			silence: 120 * time.Second,
+			add:       90 * time.Second,
+			check:     10 * time.Second,
+			gc:        30 * time.Second,
+			request:   10 * time.Second,
+			watch:     15 * time.Second,
+			forbidden: 10 * time.Second,
+			backoff:   50 * time.Millisecond,
+			limit:     2 * time.Second,
+			silence:   120 * time.Second,
 		},
 	}
 }

@@ -14,7 +14,7 @@ func (c *client) retry(ctx context.Context, try func() error) error {
 	pause := c.newPause()
 	for {
 		err := try()
-		if err == nil || !isTransient(err) {
+		if err == nil || !c.passes(err) {
 			return err
 		}
 		if err := pause.wait(ctx, err); err != nil {

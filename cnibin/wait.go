@@ -21,7 +21,7 @@ const (
 	codePodMismatch     uint = 102
 	codeHostNetwork     uint = 103
 	codeSecondInterface uint = 110
-	codeRefused         uint = 111 // the apiserver refuses for good: 400, 403, 422, …
+	codeRefused         uint = 111 // the apiserver refuses for good: 400, 422, a 403 that lasts, …
 )
 
 var (
@@ -63,7 +63,7 @@ func (p *plugin) waitReady(ctx context.Context, c *client, own *endpoint) (*endp
 		return nil, tryAgain(fmt.Sprintf("%s is not Ready after %s", own, p.timing.add),
 			fmt.Errorf("%s (%w)", last.progress(), err))
 	default:
-		return nil, refusal(err)
+		return nil, c.refusal(err)
 	}
 }
 
@@ -98,7 +98,7 @@ func (c *client) follow(ctx context.Context, ep *endpoint, see func(*endpoint) (
 		}
 		began := c.now()
 		err := c.stream(ctx, ep, see)
-		if err == nil || !isTransient(err) || errors.Is(err, errVanished) || isVerdict(err) {
+		if err == nil || !c.passes(err) || errors.Is(err, errVanished) || isVerdict(err) {
 			return err
 		}
 		if c.now().Sub(began) > c.timing.limit {
@@ -187,11 +187,11 @@ func isVerdict(err error) bool {
 }
 
 // refusal turns an error of the client into one of CNI: what may pass is "try again later".
-func refusal(err error) error {
+func (c *client) refusal(err error) error {
 	switch {
 	case isNotFound(err):
 		return tryAgain("the apiserver does not know the namespace, or no "+kind+"s at all", err)
-	case isTransient(err):
+	case c.passes(err):
 		return tryAgain("the apiserver does not answer as it should", err)
 	}
 	return types.NewError(codeRefused, "the apiserver refuses", err.Error())

@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	w.plugin.timing = timing{
 		add: 5 * time.Second, check: 2 * time.Second, gc: 2 * time.Second,
 		request: 200 * time.Millisecond, watch: 300 * time.Millisecond,
-		backoff: time.Millisecond, limit: 10 * time.Millisecond, silence: 120 * time.Second,
+		backoff: time.Millisecond, limit: 10 * time.Millisecond, silence: 120 * time.Second, forbidden: 10 * time.Second,
 	}
 	w.conf = map[string]any{
 		"cniVersion": "1.1.0", "name": "cilium", "type": "cilium-cni",

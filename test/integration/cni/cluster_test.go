@@ -54,7 +54,8 @@ func start(t testing.TB) *cluster {
 		}
 	})
 	c := &cluster{url: config.Host, ca: certificate(t, config.CAData), client: newClient(t, config)}
-	c.token = c.newToken(t)
+	c.token = c.newToken(t, "cni")
+	c.bind(t, "cni")
 	return c
 }
 
@@ -73,25 +74,31 @@ func newClient(t testing.TB, config *rest.Config) client.WithWatch {
 	return c
 }
 
-// newToken asks for the token of a service account that may do everything: what the agents may is tested elsewhere.
-func (c *cluster) newToken(t testing.TB) string {
+// newToken makes a service account that may do nothing yet, and asks for its token.
+func (c *cluster) newToken(t testing.TB, name string) string {
 	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "cni"}}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "cni"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "cni"}},
-	}
-	for _, object := range []client.Object{account, binding} {
-		if err := c.client.Create(t.Context(), object); err != nil {
-			t.Fatalf("create %T: %v", object, err)
-		}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
+	if err := c.client.Create(t.Context(), account); err != nil {
+		t.Fatalf("create service account %s: %v", name, err)
 	}
 	request := &authnv1.TokenRequest{}
 	if err := c.client.SubResource("token").Create(t.Context(), account, request); err != nil {
 		t.Fatalf("ask for a token: %v", err)
 	}
 	return request.Status.Token
+}
+
+// bind lets a service account do everything: what the agents may is tested elsewhere.
+func (c *cluster) bind(t testing.TB, name string) {
+	t.Helper()
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: name}},
+	}
+	if err := c.client.Create(t.Context(), binding); err != nil {
+		t.Errorf("bind service account %s: %v", name, err)
+	}
 }
 
 // http trusts the API server and carries the token.

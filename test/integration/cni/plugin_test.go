@@ -25,6 +25,7 @@ func testPlugin(t *testing.T, c *cluster) {
 		"refuses a second interface":                  secondInterface,
 		"is refused a netns that is none":             wrongNetns,
 		"gets over a token that is renewed":           renewed,
+		"gets over an apiserver that lacks its role":  unknownYet,
 		"collects what the runtime no longer knows":   collect,
 		"detaches a pod while its token is wrong":     withoutToken,
 		"holds on while the agent of the node starts": lateAgent,
@@ -121,6 +122,15 @@ func renewed(t *testing.T, n *node) {
 	renew := time.AfterFunc(300*time.Millisecond, func() { n.writeKubeconfig(t, n.token) })
 	defer renew.Stop()
 	n.succeed(t, "ADD", sandbox{pod: "renewed", uid: "u1", container: "r1", ifName: "eth0"})
+}
+
+// unknownYet: to the plugin, an account without a role is one of which the apiserver has not read the role yet.
+func unknownYet(t *testing.T, n *node) {
+	n.startAgent(t, n.runDir)
+	n.writeKubeconfig(t, n.newToken(t, "newcomer"))
+	know := time.AfterFunc(300*time.Millisecond, func() { n.bind(t, "newcomer") })
+	defer know.Stop()
+	n.succeed(t, "ADD", sandbox{pod: "unknown", uid: "u1", container: "k1", ifName: "eth0"})
 }
 
 func collect(t *testing.T, n *node) {
