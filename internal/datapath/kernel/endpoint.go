@@ -57,7 +57,7 @@ func (d *Datapath) EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc
 	}
 	d.remember(ep, ifc)
 	for _, route := range endpointRoutes(n, ep, ifc) {
-		if err := d.links.PutEndpointRoute(route); err != nil {
+		if err := d.links.EnsureEndpointRoute(route); err != nil {
 			return err
 		}
 		if err := d.links.EnsureNeighbour(ifc.HostIndex, route.Dst.Addr(), ifc.MAC); err != nil {

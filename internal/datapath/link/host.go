@@ -78,7 +78,7 @@ func (l *Links) ensureEnd(end netlink.Link, mtu int) error {
 // ensureAddrs gives the device exactly these addresses. IPv4 has link scope, so that the kernel never chooses a router
 // address as the source of a packet that leaves by a device without addresses.
 func (l *Links) ensureAddrs(device netlink.Link, want []netip.Addr) error {
-	have, err := l.addrsOf(device)
+	have, err := addrsOf(l.nl, device)
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,10 @@ func (l *Links) ensureAddrs(device netlink.Link, want []netip.Addr) error {
 	return nil
 }
 
-func (l *Links) addrsOf(device netlink.Link) ([]netip.Prefix, error) {
+func addrsOf(nl *netlink.Handle, device netlink.Link) ([]netip.Prefix, error) {
 	var have []netip.Prefix
 	for _, family := range families() {
-		addrs, err := l.nl.AddrList(device, family)
+		addrs, err := nl.AddrList(device, family)
 		if err != nil {
 			return nil, fmt.Errorf("list addresses of %s: %w", device.Attrs().Name, err)
 		}

@@ -17,6 +17,7 @@ func (l *Links) EnsureNeighbour(index int, addr netip.Addr, mac net.HardwareAddr
 }
 
 func ensureNeighbour(nl *netlink.Handle, index int, addr netip.Addr, mac net.HardwareAddr) error {
+	// The kernel compares: one that is right stays as it is, and nobody is told of a change.
 	err := nl.NeighSet(&netlink.Neigh{
 		LinkIndex:    index,
 		State:        netlink.NUD_PERMANENT,

@@ -13,10 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Our routes are told from others' by their protocol: `ip route show proto 201`.
+// Our routes are told from others' by their protocol: `ip route show proto 201`. In a sandbox there is nobody else, and
+// they look as if the pod had made them.
 const (
 	protocolNode     = 201
 	protocolEndpoint = 202
+	protocolSandbox  = unix.RTPROT_BOOT
 )
 
 // Route leads a range to a device.
@@ -49,14 +51,16 @@ func (l *Links) DirectDevice(addr netip.Addr) (int, error) {
 }
 
 // AddRoutes adds the node's routes that are missing or differ.
-func (l *Links) AddRoutes(want []Route) error {
-	have, err := l.routes(protocolNode)
+func (l *Links) AddRoutes(want []Route) error { return addRoutes(l.nl, want, protocolNode) }
+
+func addRoutes(nl *netlink.Handle, want []Route, protocol netlink.RouteProtocol) error {
+	have, err := routesOf(nl, protocol)
 	if err != nil {
 		return err
 	}
 	missing, _ := diffRoutes(want, have)
 	for _, route := range missing {
-		if err := l.putRoute(route, protocolNode); err != nil {
+		if err := putRoute(nl, route, protocol); err != nil {
 			return err
 		}
 	}
@@ -65,13 +69,13 @@ func (l *Links) AddRoutes(want []Route) error {
 
 // AddEndpointRoutes adds routes to pods that are missing or differ. A pod may die meanwhile; its device then needs none.
 func (l *Links) AddEndpointRoutes(want []Route) error {
-	have, err := l.routes(protocolEndpoint)
+	have, err := routesOf(l.nl, protocolEndpoint)
 	if err != nil {
 		return err
 	}
 	missing, _ := diffRoutes(want, have)
 	for _, route := range missing {
-		err := l.putRoute(route, protocolEndpoint)
+		err := putRoute(l.nl, route, protocolEndpoint)
 		if err != nil && !gone(err) && !errors.Is(err, unix.ENETDOWN) {
 			return err
 		}
@@ -79,11 +83,18 @@ func (l *Links) AddEndpointRoutes(want []Route) error {
 	return nil
 }
 
-// PutEndpointRoute leads one address to its pod, without a look at all the others.
-func (l *Links) PutEndpointRoute(route Route) error { return l.putRoute(route, protocolEndpoint) }
+// EnsureEndpointRoute leads one address to its pod, without a look at all the others.
+func (l *Links) EnsureEndpointRoute(want Route) error {
+	// Without the route this finds the one of the whole range, which leads nowhere, or an error that says the same.
+	found, err := l.nl.RouteGetWithOptions(want.Dst.Addr().AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	if err == nil && len(found) == 1 && found[0].Protocol == protocolEndpoint && fromNetlink(found[0]) == want {
+		return nil
+	}
+	return putRoute(l.nl, want, protocolEndpoint)
+}
 
-func (l *Links) putRoute(route Route, protocol netlink.RouteProtocol) error {
-	if err := l.nl.RouteReplace(toNetlink(route, protocol)); err != nil {
+func putRoute(nl *netlink.Handle, route Route, protocol netlink.RouteProtocol) error {
+	if err := nl.RouteReplace(toNetlink(route, protocol)); err != nil {
 		return fmt.Errorf("add route to %s: %w", route.Dst, err)
 	}
 	return nil
@@ -91,7 +102,7 @@ func (l *Links) putRoute(route Route, protocol netlink.RouteProtocol) error {
 
 // PruneRoutes removes our routes that are wanted no longer.
 func (l *Links) PruneRoutes(want []Route) error {
-	have, err := l.routes(protocolNode)
+	have, err := routesOf(l.nl, protocolNode)
 	if err != nil {
 		return err
 	}
@@ -124,12 +135,12 @@ func diffRoutes(want, have []Route) (missing, stale []Route) {
 	return missing, stale
 }
 
-// routes lists the routes of one protocol in the main table.
-func (l *Links) routes(protocol netlink.RouteProtocol) ([]Route, error) {
+// routesOf lists the routes of one protocol in the main table.
+func routesOf(nl *netlink.Handle, protocol netlink.RouteProtocol) ([]Route, error) {
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN, Protocol: protocol}
 	var ours []Route
 	for _, family := range families() {
-		found, err := l.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
+		found, err := nl.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_PROTOCOL)
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
@@ -174,7 +185,7 @@ func netIP(addr netip.Addr) net.IP {
 // RemoveAllRoutes removes every route of ours.
 func (l *Links) RemoveAllRoutes() error {
 	for _, protocol := range []netlink.RouteProtocol{protocolNode, protocolEndpoint} {
-		routes, err := l.routes(protocol)
+		routes, err := routesOf(l.nl, protocol)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -87,31 +88,50 @@ func refuseOwn(file *os.File) error {
 	return nil
 }
 
-// configure gives the device its addresses, raises it and leads everything to the gateways. The device has no carrier
-// yet, because the host side is down: nothing is sent.
+// configure gives the device its addresses, raises it and leads everything to the gateways. A new device has no carrier
+// yet, because the host side is down: nothing is sent. Around one that talks, what is right is left alone.
 func (s *sandbox) configure(inside netlink.Link, p Pair, gatewayMAC net.HardwareAddr) error {
 	if err := s.nl.LinkSetUp(byIndex(loopbackIndex)); err != nil {
 		return fmt.Errorf("raise lo: %w", err)
 	}
-	for _, addr := range p.Addrs {
-		if err := s.ensureAddr(inside, addr); err != nil {
-			return err
-		}
+	if err := s.ensureAddrs(inside, p.Addrs); err != nil {
+		return err
 	}
 	if err := s.nl.LinkSetUp(inside); err != nil {
 		return fmt.Errorf("raise %s: %w", p.Inside, err)
 	}
+	if err := addRoutes(s.nl, gatewayRoutes(inside.Attrs().Index, p.Gateways), protocolSandbox); err != nil {
+		return err
+	}
+	// Saves the first packet a question; who flushes the entry asks, and is answered by from_pod.
 	for _, gateway := range p.Gateways {
-		if err := s.ensureGateway(inside.Attrs().Index, gateway, gatewayMAC); err != nil {
+		if err := ensureNeighbour(s.nl, inside.Attrs().Index, gateway, gatewayMAC); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ensureAddr adds an address. No duplicate detection: it would hold IPv6 back for a second, and the gateway answers for
+// ensureAddrs adds the addresses that are missing. Others, such as the link-local one, are the kernel's or the pod's.
+func (s *sandbox) ensureAddrs(inside netlink.Link, want []netip.Addr) error {
+	have, err := addrsOf(s.nl, inside)
+	if err != nil {
+		return err
+	}
+	for _, addr := range want {
+		if slices.Contains(have, single(addr)) {
+			continue
+		}
+		if err := s.addAddr(inside, addr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addAddr adds an address. No duplicate detection: it would hold IPv6 back for a second, and the gateway answers for
 // nobody else anyway.
-func (s *sandbox) ensureAddr(inside netlink.Link, addr netip.Addr) error {
+func (s *sandbox) addAddr(inside netlink.Link, addr netip.Addr) error {
 	want := &netlink.Addr{IPNet: ipNet(single(addr)), Flags: unix.IFA_F_NODAD}
 	err := s.nl.AddrReplace(inside, want)
 	if errors.Is(err, unix.EACCES) && addr.Is6() {
@@ -157,19 +177,16 @@ func (s *sandbox) enter(deed func() error) error {
 	return done
 }
 
-// ensureGateway makes one family's way out. The gateway's own route comes first, instead of the onlink flag, because
-// runtimes that copy routes into a guest do not all know that flag. Its neighbour entry saves the first packet a
-// question; who flushes it asks, and is answered by from_pod.
-func (s *sandbox) ensureGateway(index int, gateway netip.Addr, mac net.HardwareAddr) error {
-	direct := &netlink.Route{LinkIndex: index, Dst: ipNet(single(gateway)), Scope: netlink.SCOPE_LINK}
-	if err := s.nl.RouteReplace(direct); err != nil {
-		return fmt.Errorf("add route to gateway %s: %w", gateway, err)
+// gatewayRoutes are each family's way out. The gateway's own route comes first, instead of the onlink flag, because
+// runtimes that copy routes into a guest do not all know that flag.
+func gatewayRoutes(index int, gateways []netip.Addr) []Route {
+	var routes []Route
+	for _, gateway := range gateways {
+		all := netip.PrefixFrom(unspecified(gateway), 0)
+		routes = append(routes,
+			Route{Dst: single(gateway), Device: index}, Route{Dst: all, Device: index, Via: gateway})
 	}
-	all := netip.PrefixFrom(unspecified(gateway), 0)
-	if err := s.nl.RouteReplace(&netlink.Route{LinkIndex: index, Dst: ipNet(all), Gw: gateway.AsSlice()}); err != nil {
-		return fmt.Errorf("add default route by %s: %w", gateway, err)
-	}
-	return ensureNeighbour(s.nl, index, gateway, mac)
+	return routes
 }
 
 func unspecified(addr netip.Addr) netip.Addr {
