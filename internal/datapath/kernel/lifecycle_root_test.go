@@ -6,13 +6,9 @@
 package kernel_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,54 +47,6 @@ func (n *clusterNode) restart(t *testing.T, cfg datapath.Config) {
 		t.Fatal(err)
 	}
 	n.netns.Do(t, func() { n.Datapath = openAt(t, cfg, n.bpffs) })
-}
-
-// flood pings from a pod to each kind of other until the returned function is called, which wants no loss. Each request
-// waits for the reply to the one before, so that no machine is too slow for it.
-func (c *cluster) flood(t *testing.T) (stop func()) {
-	t.Helper()
-	var pings []*exec.Cmd
-	var outs []*bytes.Buffer
-	for _, path := range c.paths()[1:] {
-		for _, to := range path.to {
-			out := &bytes.Buffer{}
-			ping := exec.CommandContext(t.Context(), "ping", "-A", "-q", "-n", to.String())
-			ping.Stdout = out
-			path.from.Do(t, func() {
-				if err := ping.Start(); err != nil {
-					t.Fatal(err)
-				}
-			})
-			pings, outs = append(pings, ping), append(outs, out)
-		}
-	}
-	const warmUp = 500 * time.Millisecond
-	time.Sleep(warmUp)
-	return func() {
-		t.Helper()
-		time.Sleep(warmUp)
-		for i, ping := range pings {
-			_ = ping.Process.Signal(os.Interrupt)
-			_ = ping.Wait() // its exit code says what its output says
-			if lost := lost(t, outs[i].String()); lost > 0 {
-				t.Errorf("%s: lost %d:\n%s%s", ping, lost, outs[i], c.drops(t))
-			}
-		}
-	}
-}
-
-// lost reads a ping's statistics. A ping that is interrupted does not wait for the replies under way.
-func lost(t *testing.T, output string) int {
-	t.Helper()
-	found := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received(?s:.*pipe (\d+))?`).FindStringSubmatch(output)
-	if found == nil || found[2] == "0" {
-		t.Fatalf("a ping without a reply: %s", output)
-	}
-	var n [3]int
-	for i := range n {
-		n[i], _ = strconv.Atoi(found[i+1])
-	}
-	return n[0] - n[1] - max(n[2], 1)
 }
 
 // TestRoutingModeCanChange restarts nodes with the other mode, and back.
