@@ -14,6 +14,7 @@ import (
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/ciliate-io/ciliate/controllers/operator"
@@ -58,7 +59,7 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)
 	}
-	if err := operator.Setup(mgr, operator.Deps{Clock: time.Now}); err != nil {
+	if err := operator.Setup(mgr, operator.Deps{Clock: time.Now, Metrics: metrics.Registry}); err != nil {
 		return fmt.Errorf("set up the controllers: %w", err)
 	}
 	return mgr.Start(ctx)

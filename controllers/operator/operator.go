@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -48,6 +49,8 @@ const (
 type Deps struct {
 	// Clock tells the time.
 	Clock func() time.Time
+	// Metrics gets the operator's own metrics.
+	Metrics prometheus.Registerer
 }
 
 // Scheme knows the kinds that the operator works with.
@@ -91,7 +94,11 @@ func Setup(mgr ctrl.Manager, deps Deps) error {
 func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 	indexer, c, live := mgr.GetFieldIndexer(), mgr.GetClient(), mgr.GetAPIReader()
 	recorder := mgr.GetEventRecorder("cilium-operator")
+	endpoints := endpoint.New(c, live, recorder, deps.Clock)
 	return errors.Join(
+		deps.Metrics.Register(&clusterMetrics{cache: mgr.GetCache(), elected: mgr.Elected()}),
+		endpoints.RegisterMetrics(deps.Metrics),
+
 		indexer.IndexField(ctx, &v1alpha1.CiliumEndpoint{}, index.EndpointNode, index.EndpointNodeOf),
 		indexer.IndexField(ctx, &v1alpha1.CiliumIdentity{}, index.IdentityKey, index.IdentityKeyOf),
 		indexer.IndexField(ctx, &corev1.Pod{}, endpoint.AgentNode, endpoint.AgentNodeOf),
@@ -101,7 +108,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 		ipam.New(c, live, recorder, deps.Clock).SetupWithManager(mgr),
 		identity.New(c, live, recorder).SetupWithManager(mgr),
 		identity.NewCensus(c, live, deps.Clock).SetupWithManager(mgr),
-		endpoint.New(c, live, recorder, deps.Clock).SetupWithManager(mgr),
+		endpoints.SetupWithManager(mgr),
 	)
 }
 

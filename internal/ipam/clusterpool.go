@@ -53,6 +53,15 @@ func (p *ClusterPool) Configure(cidrs []netip.Prefix, maskSize int) error {
 	return nil
 }
 
+// Capacity is how many ranges the CIDRs hold, given away or not; it stops at 2^62.
+func (p *ClusterPool) Capacity() uint64 {
+	sum := uint64(0)
+	for _, cidr := range p.cidrs {
+		sum = min(sum+p.count(cidr), maxCapacity)
+	}
+	return sum
+}
+
 // Of are the ranges of a node.
 func (p *ClusterPool) Of(owner string) []netip.Prefix { return p.ranges[owner] }
 

@@ -93,6 +93,32 @@ func TestClusterPoolOfIPv6(t *testing.T) {
 	}
 }
 
+func TestClusterPoolCapacity(t *testing.T) {
+	cases := map[string]struct {
+		maskSize int
+		cidrs    []string
+		want     uint64
+	}{
+		"no CIDR":                       {maskSize: 24},
+		"one range":                     {maskSize: 24, cidrs: []string{"10.0.0.0/24"}, want: 1},
+		"several CIDRs":                 {maskSize: 26, cidrs: []string{"10.0.0.0/24", "10.0.2.0/25"}, want: 6},
+		"IPv6":                          {maskSize: 64, cidrs: []string{"fd00::/48"}, want: 1 << 16},
+		"more than anybody will count":  {maskSize: 128, cidrs: []string{"fd00::/8"}, want: 1 << 62},
+		"twice more than anybody would": {maskSize: 128, cidrs: []string{"fd00::/16", "fd01::/16"}, want: 1 << 62},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := newClusterPool(t, tc.maskSize, tc.cidrs...)
+			if _, err := p.Allocate("node"); err == nil != (tc.want > 0) {
+				t.Errorf("Allocate: %v", err)
+			}
+			if got := p.Capacity(); got != tc.want {
+				t.Errorf("capacity is %d, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
 // TestClusterPoolNeverOverlaps does random things for long and compares with a plain model.
 func TestClusterPoolNeverOverlaps(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -48,11 +49,14 @@ type Reconciler struct {
 	now    func() time.Time
 	// doubts are about what endpoints claim, orphans are the endpoints whose node has no agent.
 	doubts, orphans doubts
+	released        prometheus.Counter
 }
 
 // New makes a Reconciler; live reads past the cache.
 func New(c client.Client, live client.Reader, recorder events.EventRecorder, clock func() time.Time) *Reconciler {
-	return &Reconciler{client: c, live: live, events: recorder, now: clock, doubts: doubts{}, orphans: doubts{}}
+	return &Reconciler{
+		client: c, live: live, events: recorder, now: clock, doubts: doubts{}, orphans: doubts{}, released: newReleased(),
+	}
 }
 
 // +kubebuilder:rbac:groups="",resources=pods;nodes;namespaces,verbs=get;list;watch

@@ -51,6 +51,7 @@ func (r *Reconciler) release(ctx context.Context, f facts) (bool, error) {
 	if err := r.remove(ctx, ep); err != nil {
 		return false, err
 	}
+	r.released.Inc()
 	r.events.Eventf(ep, nil, corev1.EventTypeNormal, v1alpha1.EventReleased, "Release", "%s", why)
 	ctrl.LoggerFrom(ctx).Info("Released the endpoint", "because", why)
 	return true, nil

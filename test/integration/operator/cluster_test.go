@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -84,6 +85,8 @@ type cluster struct {
 	clock     *stopwatch
 	// start is when the test began, to tell its events from others'.
 	start time.Time
+	// metrics are those of the operator that was started last.
+	metrics *prometheus.Registry
 }
 
 // newCluster is empty: whatever a former test left is removed.
@@ -198,7 +201,8 @@ func (c *cluster) operator(change ...func(*manager.Options)) (stop func()) {
 	}
 	mgr, err := ctrl.NewManager(apiServer, options)
 	c.check(err)
-	c.check(operator.Setup(mgr, operator.Deps{Clock: c.clock.now}))
+	c.metrics = prometheus.NewRegistry()
+	c.check(operator.Setup(mgr, operator.Deps{Clock: c.clock.now, Metrics: c.metrics}))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

@@ -167,6 +167,7 @@ func TestEndpointOfANodeWithoutAnAgentIsReleasedInTheEnd(t *testing.T) {
 	c.clock.advance(2 * time.Minute)
 	c.within(30*time.Second, "it is released at the next look", func() error { return c.gone(ep) })
 	c.eventually("an event tells it", func() error { return c.event("CiliumEndpoint", v1alpha1.EventReleased) })
+	c.eventually("a metric counts it", func() error { return c.metric("ciliate_endpoints_released_total", 1) })
 }
 
 func TestDeletedEndpointOfADeadNodeIsReleased(t *testing.T) {
