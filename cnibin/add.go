@@ -87,7 +87,7 @@ func (a *adding) endEarlierLife(ctx context.Context) error {
 	case isNotFound(err):
 		return nil
 	case err != nil:
-		return refusal(err)
+		return a.client.refusal(err)
 	case have.attachment() != a.want.attachment():
 		return nil
 	}
