@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# build.sh OUT_DIR [test|product]: packs images as OUT_DIR/NAME.tar, without docker; both kinds unless one is named.
-#   test     ciliate/pause:3.10.2, ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3)
-#            ciliate/coredns:1.14.7
-#   product  ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
+# build.sh OUT_DIR [test|product|conformance]: packs images as OUT_DIR/NAME.tar, without docker; the first two kinds unless
+# one is named.
+#   test         ciliate/pause:3.10.2, ciliate/coredns:1.14.7
+#                ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3; and with CoreDNS)
+#   product      ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
+#   conformance  what upstream's network specs need besides: ciliate/busybox:1.37.0-1, ciliate/glibc-dns-testing:2.0.0,
+#                ciliate/regression-issue-74839:1.4
 # The same content gives the same bytes, and hack/cluster/load.sh passes over what a node has already.
 set -euo pipefail
 
@@ -65,7 +68,7 @@ test_images() {
 	"$REPO/hack/tools/build.sh" agnhost coredns
 	agnhost=$(realpath "$bin/agnhost") coredns=$(realpath "$bin/coredns")
 	if ! fresh "$OUT/pause.tar" "$HERE/main.go" "$HERE/pause/pause.c"; then pause; fi
-	if ! fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost"; then agnhost "$agnhost"; fi
+	if ! fresh "$OUT/agnhost.tar" "$HERE/main.go" "$HERE/build.sh" "$agnhost" "$coredns"; then agnhost "$agnhost" "$coredns"; fi
 	if ! fresh "$OUT/coredns.tar" "$HERE/main.go" "$HERE/build.sh" "$coredns"; then coredns "$coredns"; fi
 }
 
@@ -93,30 +96,63 @@ copy() {
 	done < <(ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' || true)
 }
 
-agnhost() { # BINARY
-	local root=$WORK/agnhost command package applet source
+applets() { # ROOT: folders, users and busybox
+	local applet
 	need busybox busybox-static
-	mkdir -p "$root"/{bin,etc,tmp,usr/bin,uploads,var,run,root,proc,sys,dev}
-	chmod 1777 "$root/tmp"
-	cp "$(command -v busybox)" "$root/bin/busybox"
-	for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"; done
+	mkdir -p "$1"/{bin,etc,tmp,usr/bin,var,run,root,proc,sys,dev}
+	chmod 1777 "$1/tmp"
+	cp "$(command -v busybox)" "$1/bin/busybox"
+	for applet in $(busybox --list); do [ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"; done
+	printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$1/etc/passwd"
+	printf '%s\n' root:x:0: nogroup:x:65534: >"$1/etc/group"
+	echo "hosts: files dns" >"$1/etc/nsswitch.conf"
+}
+
+userland() { # ROOT
+	local command package
+	applets "$1"
 	while read -r command package; do
 		need "$command" "$package"
-		copy "$root" "$command"
-		rm -f "$root/bin/$command" # /bin must not hide /usr/bin
+		copy "$1" "$command"
+		rm -f "$1/bin/$command" # /bin must not hide /usr/bin
 	done <<<"$USERLAND"
 	# Debian's busybox shell prefers its own applets to $PATH, and its nc knows no -v.
-	ln -sf ../usr/bin/dash "$root/bin/sh"
-	ln -sf ../usr/bin/nc.openbsd "$root/bin/nc"
-	printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$root/etc/passwd"
-	printf '%s\n' root:x:0: nogroup:x:65534: >"$root/etc/group"
-	echo "hosts: files dns" >"$root/etc/nsswitch.conf"
+	ln -sf ../usr/bin/dash "$1/bin/sh"
+	ln -sf ../usr/bin/nc.openbsd "$1/bin/nc"
+}
+
+agnhost() { # AGNHOST COREDNS
+	local root=$WORK/agnhost source
+	userland "$root"
+	mkdir "$root/uploads"
 	cp "$1" "$root/agnhost"
 	ln -s agnhost "$root/agnhost-2"
-	# As upstream's image: the porter's certificates.
+	# As upstream's image: a DNS server, and the porter's certificates.
+	cp "$2" "$root/coredns"
 	source=$(cd "$REPO/hack/tools/kubernetes" && GOWORK=off go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost
 	install -m 644 "$source"/porter/localhost.{crt,key} "$root"
 	pack agnhost ciliate/agnhost:2.63.0 -entrypoint /agnhost -cmd pause
+}
+
+# --- conformance images ---
+
+conformance_images() {
+	local bug
+	"$REPO/hack/tools/build.sh" regression-issue-74839
+	bug=$(realpath "$("$REPO/hack/tools/build.sh" --bin-dir)/regression-issue-74839")
+	if ! fresh "$OUT/busybox.tar" "$HERE/main.go" "$HERE/build.sh"; then
+		applets "$WORK/busybox"
+		pack busybox ciliate/busybox:1.37.0-1 -cmd sh
+	fi
+	if ! fresh "$OUT/glibc-dns-testing.tar" "$HERE/main.go" "$HERE/build.sh"; then
+		userland "$WORK/glibc-dns-testing"
+		pack glibc-dns-testing ciliate/glibc-dns-testing:2.0.0 -cmd sh
+	fi
+	if ! fresh "$OUT/regression-issue-74839.tar" "$HERE/main.go" "$HERE/build.sh" "$bug"; then
+		mkdir "$WORK/regression-issue-74839"
+		cp "$bug" "$WORK/regression-issue-74839/"
+		pack regression-issue-74839 ciliate/regression-issue-74839:1.4 -entrypoint /regression-issue-74839
+	fi
 }
 
 # --- product images: always built, by Go's cache quickly ---
@@ -138,7 +174,7 @@ product_images() {
 }
 
 main() {
-	[ $# -ge 1 ] || die "usage: build.sh OUT_DIR [test|product]"
+	[ $# -ge 1 ] || die "usage: build.sh OUT_DIR [test|product|conformance]"
 	command -v go >/dev/null || die "go is missing: install Go 1.26.6 or newer"
 	mkdir -p "$1"
 	OUT=$(cd "$1" && pwd)
@@ -148,11 +184,12 @@ main() {
 	case ${2:-all} in
 	test) test_images ;;
 	product) product_images ;;
+	conformance) conformance_images ;;
 	all)
 		test_images
 		product_images
 		;;
-	*) die "\"$2\" is neither test nor product" ;;
+	*) die "\"$2\" is none of test, product, conformance" ;;
 	esac
 }
 

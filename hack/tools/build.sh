@@ -4,7 +4,7 @@
 
 # Builds the pinned third-party programs that tests and the cluster use.
 #
-#   hack/tools/build.sh                  everything but the linter
+#   hack/tools/build.sh                  everything but the linter and what recipes have on demand
 #   hack/tools/build.sh NAME...          families (a folder here) or single programs (kube-apiserver, etcd, …)
 #   hack/tools/build.sh --bin-dir        prints the folder that holds one link for each program
 #
@@ -23,9 +23,10 @@ die() {
 	exit 1
 }
 
-# recipe FAMILY: loads the family's recipe into mains, names, cgo, tags, ldflags, needs.
+# recipe FAMILY: loads the family's recipe into mains, names, ondemand (names that are built only when named), cgo, tags,
+# ldflags, needs.
 recipe() {
-	mains=() names=() needs=() cgo=0 tags="" ldflags=""
+	mains=() names=() ondemand=() needs=() cgo=0 tags="" ldflags=""
 	# shellcheck source=/dev/null
 	. "$HERE/$1/recipe.sh"
 	[ ${#names[@]} -gt 0 ] || names=("${mains[@]##*/}")
@@ -49,13 +50,14 @@ require() {
 	done
 }
 
-# compile FAMILY NAME PACKAGE OUT
+# compile FAMILY NAME PACKAGE OUT: NAME.test is the package's tests. Vetting them would take minutes, and is upstream's.
 compile() {
-	local start=$SECONDS tmp
+	local start=$SECONDS tmp how=(build)
+	[[ $2 != *.test ]] || how=(test -c -vet=off)
 	tmp=$(mktemp "$4.XXXXXX")
 	printf 'tools: building %-28s ' "$2" >&2
 	if ! (cd "$HERE/$1" && CGO_ENABLED=$cgo GOFLAGS=-buildvcs=false GOWORK=off \
-		nice go build -trimpath -tags "$tags" -ldflags "$ldflags" -o "$tmp" "$3") >"$4.log" 2>&1 9>&-; then
+		nice go "${how[@]}" -trimpath -tags "$tags" -ldflags "$ldflags" -o "$tmp" "$3") >"$4.log" 2>&1 9>&-; then
 		echo failed >&2
 		cat "$4.log" >&2
 		rm -f "$tmp" "$4.log"
@@ -91,7 +93,7 @@ build() {
 	dir=$(store "$1")
 	for i in "${!mains[@]}"; do
 		name=${names[i]}
-		[ -z "${2:-}" ] || [ "$name" = "$2" ] || continue
+		[ "$name" = "${2:-}" ] || { [ -z "${2:-}" ] && [[ " ${ondemand[*]} " != *" $name "* ]]; } || continue
 		if [ ! -x "$dir/$name" ]; then locked "$1" "$name" "${mains[i]}" "$dir/$name"; fi
 		link "$name" "$dir/$name"
 	done
