@@ -9,6 +9,8 @@ BIN := $(shell hack/tools/build.sh --bin-dir)
 IMAGES := $(BIN)/../images
 # make deploy OVERLAY=…: a kustomization that gives your API server's address, as this one does for the demo's cluster.
 OVERLAY ?= hack/demo/overlay
+# make conformance FOCUS=…: hack/conformance/run.sh knows what stands for nothing.
+export FOCUS SKIP PROCS
 GOTEST ?= go test
 
 .PHONY: help
@@ -67,6 +69,10 @@ test-integration: ## controllers, manifests, roles and admission on a real API s
 .PHONY: e2e
 e2e: ## invariants and the walkthrough on the real cluster of hack/cluster (root; make demo brings it up)
 	$(GOTEST) -tags e2e -timeout 45m -count 1 -v ./test/e2e/...
+
+.PHONY: conformance
+conformance: ## upstream's e2e specs on the real cluster; FOCUS=REGEX SKIP=REGEX PROCS=4 (root)
+	hack/conformance/run.sh
 
 .PHONY: bench
 bench: ## measure, and write docs/performance.md (root)
