@@ -70,16 +70,19 @@ enum outcome {
 	REFUSED,
 };
 
-/* Replaces a frontend by a backend and remembers it for the way back. */
+/* Replaces a frontend by a backend and remembers it for the way back. A frontend at a loopback
+ * address is the node's own; a pod that names one means itself.
+ */
 static __always_inline enum outcome translate(struct bpf_sock_addr *ctx, struct peer *p, __u32 dice)
 {
 	const struct frontend *f = frontend_lookup(p, protocol_of(ctx));
+	__u64 client = bpf_get_netns_cookie(ctx);
 	struct reverse_key key = {};
 	struct peer frontend = *p;
 
-	if (!f)
+	if (!f || (client != host_netns && addr_is_loopback(&p->addr)))
 		return FOREIGN;
-	if (!choose_backend(f, bpf_get_netns_cookie(ctx), dice, p)) {
+	if (!choose_backend(f, client, dice, p)) {
 		bpf_set_retval(-CONNECTION_REFUSED);
 		return REFUSED;
 	}

@@ -9,6 +9,7 @@
 
 enum addr_layout {
 	MAPPED_START = 12, /* where in 16 bytes an IPv4 address stands */
+	LOOPBACK_NET = 127,
 };
 
 static __always_inline bool addr_equal(const struct addr *a, const struct addr *b)
@@ -28,6 +29,15 @@ static __always_inline bool addr_is_zero(const struct addr *a)
 static __always_inline bool addr_is_mapped(const struct addr *a)
 {
 	return !*(const __u64 *)a && *(const __u32 *)&a->b[8] == bpf_htonl(0xffff);
+}
+
+static __always_inline bool addr_is_loopback(const struct addr *a)
+{
+	const __u64 *x = (const __u64 *)a;
+
+	if (addr_is_mapped(a))
+		return a->b[MAPPED_START] == LOOPBACK_NET;
+	return !x[0] && x[1] == bpf_cpu_to_be64(1);
 }
 
 static __always_inline bool addr_is_link_local(const struct addr *a)

@@ -15,5 +15,7 @@ volatile const __u16 tunnel_port = 8472;
 volatile const bool native = false;
 /* Every packet crosses the host's stack (beside kube-proxy): no redirects. */
 volatile const bool stack_forwarding = false;
+/* Cookie of the node's own network namespace; 0 is nobody's. */
+volatile const __u64 host_netns = 0;
 
 #endif

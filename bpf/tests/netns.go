@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath/loader"
 )
 
 // namespace is a network namespace that lives as long as its test.
@@ -82,6 +84,16 @@ func (n *namespace) do(t testing.TB, f func() error) {
 		}
 		return f()
 	})
+}
+
+// cookie is the number under which programs know the namespace.
+func (n *namespace) cookie(t testing.TB) (cookie uint64) {
+	t.Helper()
+	n.do(t, func() (err error) {
+		cookie, err = loader.NetnsCookie()
+		return err
+	})
+	return cookie
 }
 
 // apart runs f on a thread that is thrown away afterwards, whatever f made of it.

@@ -27,6 +27,8 @@ const (
 	first6, second6 = "[fd00:9::1]:5000", "[fd00:9::2]:5000"
 	vip4, vip6      = "10.96.0.10:80", "[fd00:96::a]:80"
 	alone4, alone6  = "10.96.0.11:80", "[fd00:96::b]:80"
+
+	loopback4, loopback6 = "127.0.0.1:4000", "[::1]:4000"
 )
 
 // salon is a namespace with servers in it, whose clients are in a control group with our programs.
@@ -41,7 +43,7 @@ type salon struct {
 func newSalon(t *testing.T) *salon {
 	t.Helper()
 	s := &salon{namespace: newNamespace(t), dir: bpffs(t)}
-	s.objects = load(t, s.namespace, loader.Config{TunnelPort: tunnelPort}, s.dir)
+	s.objects = load(t, s.namespace, loader.Config{TunnelPort: tunnelPort, HostNetns: s.cookie(t)}, s.dir)
 	lo, err := s.link.LinkByName("lo")
 	must(t, err)
 	for _, at := range []string{first4, second4, first6, second6} {
@@ -131,6 +133,33 @@ func (s *salon) check(t *testing.T, w way, at, backend string) {
 	want := answered{Text: backend, Peer: netip.MustParseAddrPort(at)}
 	if diff := gocmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
+// TestServicesAtLoopback needs root. An address of the loopback is the node's own: its sockets are led to a backend, a pod
+// that names it means itself.
+func TestServicesAtLoopback(t *testing.T) {
+	s := newSalon(t)
+	s.offer(t, 0, loopback4, first4)
+	s.offer(t, 0, loopback6, first6)
+	pod := newNamespace(t)
+	for family, tt := range map[string]struct {
+		at, backend string
+		v6          bool
+	}{
+		"IPv4: ": {loopback4, first4, false}, "IPv6: ": {loopback6, first6, true},
+	} {
+		pod.serve(t, netip.MustParseAddrPort(tt.at))
+		for name, w := range ways(tt.v6) {
+			t.Run(family+name, func(t *testing.T) {
+				s.check(t, w, tt.at, tt.backend)
+				got, err := pod.ask(t, w, netip.MustParseAddrPort(tt.at))
+				must(t, err)
+				if got.Text != tt.at {
+					t.Errorf("the pod's own %s was answered by %s", tt.at, got.Text)
+				}
+			})
+		}
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	NetdevMapScratch         = "scratch"
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToNetdev       = "to_netdev"
+	NetdevVarHostNetns       = "host_netns"
 	NetdevVarNative          = "native"
 	NetdevVarStackForwarding = "stack_forwarding"
 	NetdevVarTunnelPort      = "tunnel_port"
@@ -105,6 +106,7 @@ type NetdevMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevVariableSpecs struct {
+	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.VariableSpec `ebpf:"tunnel_port"`
@@ -167,6 +169,7 @@ func (m *NetdevMaps) Close() error {
 //
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevVariables struct {
+	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.Variable `ebpf:"tunnel_port"`

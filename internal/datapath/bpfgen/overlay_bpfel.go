@@ -31,6 +31,7 @@ const (
 	OverlayMapScratch         = "scratch"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
+	OverlayVarHostNetns       = "host_netns"
 	OverlayVarNative          = "native"
 	OverlayVarStackForwarding = "stack_forwarding"
 	OverlayVarTunnelPort      = "tunnel_port"
@@ -105,6 +106,7 @@ type OverlayMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OverlayVariableSpecs struct {
+	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.VariableSpec `ebpf:"tunnel_port"`
@@ -167,6 +169,7 @@ func (m *OverlayMaps) Close() error {
 //
 // It can be passed to LoadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OverlayVariables struct {
+	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.Variable `ebpf:"tunnel_port"`

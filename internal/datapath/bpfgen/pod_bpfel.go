@@ -134,6 +134,7 @@ const (
 	PodMapScratch         = "scratch"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
+	PodVarHostNetns       = "host_netns"
 	PodVarNative          = "native"
 	PodVarStackForwarding = "stack_forwarding"
 	PodVarTunnelPort      = "tunnel_port"
@@ -208,6 +209,7 @@ type PodMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PodVariableSpecs struct {
+	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.VariableSpec `ebpf:"tunnel_port"`
@@ -270,6 +272,7 @@ func (m *PodMaps) Close() error {
 //
 // It can be passed to LoadPodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PodVariables struct {
+	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`
 	TunnelPort      *ebpf.Variable `ebpf:"tunnel_port"`

@@ -78,11 +78,7 @@ func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects, err := loader.Load(loader.Config{
-		TunnelPort:      cfg.TunnelPort,
-		Native:          cfg.Native,
-		StackForwarding: cfg.StackForwarding,
-	}, cfg.BPFFS)
+	objects, err := load(cfg)
 	if err != nil {
 		links.Close()
 		return nil, fmt.Errorf("load datapath: %w", err)
@@ -91,6 +87,19 @@ func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
 		cfg: cfg, cgroup: root, links: links, objects: objects, maps: objects.Maps(),
 		turns: make(chan struct{}, maxTurns), endpoints: map[string]forwarded{},
 	}, nil
+}
+
+func load(cfg datapath.Config) (*loader.Objects, error) {
+	own, err := loader.NetnsCookie()
+	if err != nil {
+		return nil, err
+	}
+	return loader.Load(loader.Config{
+		TunnelPort:      cfg.TunnelPort,
+		Native:          cfg.Native,
+		StackForwarding: cfg.StackForwarding,
+		HostNetns:       own,
+	}, cfg.BPFFS)
 }
 
 // cgroupRoot refuses a group that is not the root of the node's before anything is loaded.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 )
 
 // Config is what is fixed when programs are loaded. Every field is a constant of bpf/lib/config.h.
@@ -17,6 +18,8 @@ type Config struct {
 	Native bool
 	// StackForwarding lets every packet cross the host's stack.
 	StackForwarding bool
+	// HostNetns is the cookie of the node's network namespace: frontends at loopback addresses are for its sockets alone.
+	HostNetns uint64
 }
 
 // constants names the fields as C does.
@@ -25,6 +28,7 @@ func (c Config) constants() map[string]any {
 		"tunnel_port":      c.TunnelPort,
 		"native":           c.Native,
 		"stack_forwarding": c.StackForwarding,
+		"host_netns":       c.HostNetns,
 	}
 }
 
@@ -40,4 +44,18 @@ func (c Config) apply(spec *ebpf.CollectionSpec) error {
 		}
 	}
 	return nil
+}
+
+// NetnsCookie is the number under which programs know the network namespace of the calling thread.
+func NetnsCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the cookie of the network namespace: %w", err)
+	}
+	return cookie, nil
 }
