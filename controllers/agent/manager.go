@@ -46,12 +46,10 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
-				&v1alpha1.CiliumEndpoint{}: own,
-				&corev1.Pod{}:              ownPods,
-				&corev1.Service{}:          {Label: withoutLabels(serviceProxyName), Transform: slimService},
-				&discoveryv1.EndpointSlice{}: {
-					Label: withoutLabels(serviceProxyName, corev1.IsHeadlessService), Transform: slimSlice,
-				},
+				&v1alpha1.CiliumEndpoint{}:   own,
+				&corev1.Pod{}:                ownPods,
+				&corev1.Service{}:            {Label: served(), Transform: slimService},
+				&discoveryv1.EndpointSlice{}: {Label: served(), Transform: slimSlice},
 			},
 		},
 	})

@@ -13,10 +13,10 @@ import (
 // serviceProxyName is the label of Services, and of their slices, that another proxy serves.
 const serviceProxyName = "service.kubernetes.io/service-proxy-name"
 
-// withoutLabels selects what has none of them.
-func withoutLabels(keys ...string) labels.Selector {
+// served selects the Services, and slices, that are not another proxy's and are to have a proxy at all.
+func served() labels.Selector {
 	selector := labels.NewSelector()
-	for _, key := range keys {
+	for _, key := range []string{serviceProxyName, corev1.IsHeadlessService} {
 		// The only error is one about the key, and these are constants.
 		if requirement, err := labels.NewRequirement(key, selection.DoesNotExist, nil); err == nil {
 			selector = selector.Add(*requirement)
