@@ -104,7 +104,8 @@ type NodeDatapath struct {
 	// +optional
 	Peers int32 `json:"peers"`
 
-	// services is the number of Services that sockets of the node can reach. Set by the agent, at most once a minute.
+	// services is the number of Services that sockets of the node can reach, and of its pods with host ports. Set by the
+	// agent, at most once a minute.
 	// +optional
 	Services int32 `json:"services"`
 

@@ -21,6 +21,7 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
 	"github.com/ciliate-io/ciliate/internal/config"
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
 // NewScheme holds the kinds that the agent reads and writes.
@@ -72,7 +73,7 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 	return mgr, remote, err
 }
 
-// slimPod keeps of a Pod what the endpoint controller reads.
+// slimPod keeps of a Pod what the endpoint controller and the service controller read.
 func slimPod(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -85,6 +86,9 @@ func slimPod(obj any) (any, error) {
 	}
 	slim.Spec.NodeName, slim.Spec.HostNetwork = pod.Spec.NodeName, pod.Spec.HostNetwork
 	slim.Spec.ServiceAccountName = pod.Spec.ServiceAccountName
+	if ports := services.HostPorts(pod); len(ports) > 0 {
+		slim.Spec.Containers = []corev1.Container{{Ports: ports}}
+	}
 	slim.Status.Phase, slim.Status.PodIPs = pod.Status.Phase, pod.Status.PodIPs
 	return slim, nil
 }

@@ -19,6 +19,8 @@ func TestSlimPod(t *testing.T) {
 	full := build.Pod("default/web").OnNode("n1").Label("app", "web").MirrorOf("static").Phase(corev1.PodRunning).Obj()
 	full.Annotations["big"], full.Status.PodIPs = "much", []corev1.PodIP{{IP: "10.0.0.7"}}
 	full.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet"}}
+	published := corev1.ContainerPort{ContainerPort: 8080, HostPort: 80}
+	full.Spec.Containers = []corev1.Container{{Image: "web", Ports: []corev1.ContainerPort{{ContainerPort: 9090}, published}}}
 	got, err := slimPod(full.DeepCopy())
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +30,10 @@ func TestSlimPod(t *testing.T) {
 			Namespace: "default", Name: "web", UID: full.UID, Labels: map[string]string{"app": "web"},
 			Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "static"},
 		},
-		Spec:   corev1.PodSpec{NodeName: "n1", ServiceAccountName: "default"},
+		Spec: corev1.PodSpec{
+			NodeName: "n1", ServiceAccountName: "default",
+			Containers: []corev1.Container{{Ports: []corev1.ContainerPort{published}}},
+		},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.7"}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -23,6 +23,7 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/agent/internal/retry"
 	"github.com/ciliate-io/ciliate/internal/service"
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
 const (
@@ -75,18 +76,28 @@ func all() []reconcile.Request {
 // SetupWithManager makes the reconciler one of mgr's.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	own := predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == r.NodeName })
+	hostPorts := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		pod, ok := o.(*corev1.Pod)
+		return ok && len(services.HostPorts(pod)) > 0
+	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("service").
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.serviceChanged)).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.sliceChanged)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.podChanged), builder.WithPredicates(hostPorts)).
 		Watches(&v1alpha1.CiliumNode{}, handler.EnqueueRequestsFromMapFunc(r.nodeChanged),
 			builder.WithPredicates(own, predicate.GenerationChangedPredicate{})).
 		Complete(r)
 }
 
 func (r *Reconciler) serviceChanged(_ context.Context, o client.Object) []reconcile.Request {
-	r.dirty.add(client.ObjectKeyFromObject(o))
+	r.dirty.add(owner{NamespacedName: client.ObjectKeyFromObject(o)})
+	return all()
+}
+
+func (r *Reconciler) podChanged(_ context.Context, o client.Object) []reconcile.Request {
+	r.dirty.add(owner{pod: true, NamespacedName: client.ObjectKeyFromObject(o)})
 	return all()
 }
 
@@ -95,7 +106,7 @@ func (r *Reconciler) sliceChanged(_ context.Context, o client.Object) []reconcil
 	if name == "" {
 		return nil // it is nobody's
 	}
-	r.dirty.add(types.NamespacedName{Namespace: o.GetNamespace(), Name: name})
+	r.dirty.add(owner{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
 	return all()
 }
 
@@ -112,18 +123,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if !r.synced {
 		return ctrl.Result{}, nil // Sync takes everything
 	}
-	names, everything := r.dirty.take()
+	owners, everything := r.dirty.take()
 	if everything || r.table == nil {
 		return r.result(r.sync(ctx))
 	}
 	changes := map[string][]service.Set{}
-	for _, name := range names {
-		sets, err := r.setsOf(ctx, name)
+	for _, o := range owners {
+		sets, err := r.setsOf(ctx, o)
 		if err != nil {
-			r.dirty.add(names...)
+			r.dirty.add(owners...)
 			return ctrl.Result{}, err
 		}
-		changes[name.String()] = sets
+		changes[o.String()] = sets
 	}
 	return r.result(r.write(ctx, r.table.Update(changes)))
 }

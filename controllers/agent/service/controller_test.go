@@ -197,6 +197,34 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+func TestHostPortsFollowTheirPod(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "web"}}
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 8080, HostPort: 80, HostIP: "127.0.0.1"}}}}
+	w := newWorld(t, node("172.18.0.11"), pod)
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	follow := func(want map[string][]string) {
+		t.Helper()
+		w.podChanged(t.Context(), pod)
+		if err := w.reconcile(t); err != nil {
+			t.Fatal(err)
+		}
+		w.want(t, want)
+	}
+	follow(nil)
+	if err := w.api.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Status.PodIPs = []corev1.PodIP{{IP: "10.0.1.9"}}
+	if err := w.api.Status().Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	follow(map[string][]string{"127.0.0.1:80": {"10.0.1.9:8080"}})
+	w.delete(t, pod)
+	follow(nil)
+}
+
 func TestSocketsToGoneBackendsEnd(t *testing.T) {
 	w := newWorld(t, node("172.18.0.11"), webService("10.96.0.7"), webSlice("10.0.1.1"))
 	if err := w.Sync(t.Context()); err != nil {

@@ -9,20 +9,34 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// dirty are the Services that changed since the last write. It is safe for concurrent use.
+// owner is what can have sets: a Service, or a pod with host ports.
+type owner struct {
+	pod bool
+	types.NamespacedName
+}
+
+// String is the owner's name in the table.
+func (o owner) String() string {
+	if o.pod {
+		return "pod " + o.NamespacedName.String()
+	}
+	return o.NamespacedName.String()
+}
+
+// dirty are the owners that changed since the last write. It is safe for concurrent use.
 type dirty struct {
 	mu         *sync.Mutex
-	names      map[types.NamespacedName]bool
+	owners     map[owner]bool
 	everything bool
 }
 
-func newDirty() dirty { return dirty{mu: &sync.Mutex{}, names: map[types.NamespacedName]bool{}} }
+func newDirty() dirty { return dirty{mu: &sync.Mutex{}, owners: map[owner]bool{}} }
 
-func (d *dirty) add(names ...types.NamespacedName) {
+func (d *dirty) add(owners ...owner) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, name := range names {
-		d.names[name] = true
+	for _, o := range owners {
+		d.owners[o] = true
 	}
 }
 
@@ -33,14 +47,14 @@ func (d *dirty) addAll() {
 }
 
 // take returns what is dirty and forgets it.
-func (d *dirty) take() (names []types.NamespacedName, everything bool) {
+func (d *dirty) take() (owners []owner, everything bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name := range d.names {
-		names = append(names, name)
+	for o := range d.owners {
+		owners = append(owners, o)
 	}
 	everything = d.everything
-	clear(d.names)
+	clear(d.owners)
 	d.everything = false
-	return names, everything
+	return owners, everything
 }

@@ -27,24 +27,31 @@ func (r *Reconciler) node(ctx context.Context) (services.Node, error) {
 	return services.Node{Name: r.NodeName, Addrs: translate.Peer(node).Addrs}, nil
 }
 
-// setsOf are the sets of one Service, none if it is gone.
-func (r *Reconciler) setsOf(ctx context.Context, name types.NamespacedName) ([]service.Set, error) {
-	svc := &corev1.Service{}
-	if err := r.Client.Get(ctx, name, svc); err != nil {
-		return nil, client.IgnoreNotFound(err)
-	}
+// setsOf are the sets of one owner, none if it is gone.
+func (r *Reconciler) setsOf(ctx context.Context, o owner) ([]service.Set, error) {
 	node, err := r.node(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if o.pod {
+		pod := &corev1.Pod{}
+		if err := r.Client.Get(ctx, o.NamespacedName, pod); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		return node.PodSets(pod), nil
+	}
+	svc := &corev1.Service{}
+	if err := r.Client.Get(ctx, o.NamespacedName, svc); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
 	slices := &discoveryv1.EndpointSliceList{}
-	if err := r.Client.List(ctx, slices, client.MatchingFields{index.EndpointSliceService: name.String()}); err != nil {
+	if err := r.Client.List(ctx, slices, client.MatchingFields{index.EndpointSliceService: o.String()}); err != nil {
 		return nil, err
 	}
 	return node.Sets(svc, slices.Items), nil
 }
 
-// readAll are the sets of all Services by name.
+// readAll are the sets of all Services and of this node's pods, by owner.
 func (r *Reconciler) readAll(ctx context.Context) (map[string][]service.Set, error) {
 	node, err := r.node(ctx)
 	if err != nil {
@@ -65,8 +72,21 @@ func (r *Reconciler) readAll(ctx context.Context) (map[string][]service.Set, err
 	}
 	out := make(map[string][]service.Set, len(list.Items))
 	for i := range list.Items {
-		name := client.ObjectKeyFromObject(&list.Items[i]).String()
+		name := owner{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}.String()
 		out[name] = node.Sets(&list.Items[i], published[name])
 	}
-	return out, nil
+	return out, r.readPods(ctx, node, out)
+}
+
+func (r *Reconciler) readPods(ctx context.Context, node services.Node, out map[string][]service.Set) error {
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods); err != nil {
+		return err
+	}
+	for i := range pods.Items {
+		if sets := node.PodSets(&pods.Items[i]); len(sets) > 0 {
+			out[owner{pod: true, NamespacedName: client.ObjectKeyFromObject(&pods.Items[i])}.String()] = sets
+		}
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 
 // View is what others may know of the maps of Services.
 type View struct {
-	// Services have frontends, Backends are their places: a pod behind two ports counts twice.
+	// Services have frontends, and so may pods with host ports, which count as such. Backends are their places: a pod behind two ports counts twice.
 	Services, Backends int
 	// Short are the Services for which there was not enough room, as namespace/name.
 	Short []string

@@ -70,7 +70,7 @@ func portOf(slice *discoveryv1.EndpointSlice, port corev1.ServicePort) (uint16, 
 		if p.Protocol != nil {
 			protocol = *p.Protocol
 		}
-		if name == port.Name && protocol == protocolOf(port) && p.Port != nil && *p.Port > 0 && *p.Port <= maxPort {
+		if name == port.Name && protocol == protocolOf(port.Protocol) && p.Port != nil && *p.Port > 0 && *p.Port <= maxPort {
 			return uint16(*p.Port), true
 		}
 	}
@@ -145,11 +145,12 @@ func addrs(in []endpoint) []netip.AddrPort {
 	return out
 }
 
-func protocolOf(port corev1.ServicePort) corev1.Protocol {
-	if port.Protocol == "" {
+// protocolOf is what a port says, or TCP.
+func protocolOf(said corev1.Protocol) corev1.Protocol {
+	if said == "" {
 		return corev1.ProtocolTCP
 	}
-	return port.Protocol
+	return said
 }
 
 // number is a protocol's in IP; 0 for one that we do not know.

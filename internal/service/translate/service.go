@@ -23,7 +23,7 @@ const defaultAffinity = time.Duration(corev1.DefaultClientIPServiceAffinitySecon
 // Node is this node, from which Services are seen.
 type Node struct {
 	Name string
-	// Addrs are the addresses at which node ports answer.
+	// Addrs are the addresses at which node ports and host ports answer.
 	Addrs []netip.Addr
 }
 
@@ -51,7 +51,7 @@ func hasClusterIP(svc *corev1.Service) bool {
 }
 
 func (n Node) portSets(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily, published []discoveryv1.EndpointSlice) []service.Set {
-	protocol := number(protocolOf(port))
+	protocol := number(protocolOf(port.Protocol))
 	if protocol == 0 || port.Port <= 0 || port.Port > maxPort {
 		return nil
 	}

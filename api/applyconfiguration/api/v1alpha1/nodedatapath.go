@@ -22,7 +22,8 @@ type NodeDatapathApplyConfiguration struct {
 	Devices []string `json:"devices,omitempty"`
 	// peers is the number of other nodes that can be reached. Set by the agent.
 	Peers *int32 `json:"peers,omitempty"`
-	// services is the number of Services that sockets of the node can reach. Set by the agent, at most once a minute.
+	// services is the number of Services that sockets of the node can reach, and of its pods with host ports. Set by the
+	// agent, at most once a minute.
 	Services *int32 `json:"services,omitempty"`
 	// serviceBackends is the number of backends behind their ports, one that stands behind two ports counted twice. Set
 	// by the agent, at most once a minute.
