@@ -47,6 +47,8 @@ type Pod struct {
 	// Held gives the pod a volume that does not exist: the kubelet waits for it and makes no sandbox, so that the test
 	// can play the runtime for a pod that is bound to a node and alive.
 	Held bool
+	// HostPort is where the node has the container's port 8080, 0 for nowhere.
+	HostPort int32
 }
 
 // Object is the pod as the API server gets it.
@@ -62,6 +64,9 @@ func (p Pod) Object() *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: p.Name, Labels: p.Labels},
 		Spec:       corev1.PodSpec{TerminationGracePeriodSeconds: &grace},
+	}
+	if p.HostPort > 0 {
+		container.Ports = []corev1.ContainerPort{{ContainerPort: 8080, HostPort: p.HostPort}}
 	}
 	if p.Node != nil {
 		pod.Spec.NodeName = p.Node.Name
