@@ -55,7 +55,7 @@ run() {
 		ginkgo -v --silence-skips --no-color --procs="$PROCS" --timeout="$TIMEOUT" --focus="$FOCUS" --skip="$(skipped)" \
 		--output-dir="$OUT" --json-report=report.json "$BIN/e2e.test" -- \
 		--provider=skeleton --kubeconfig="$CLUSTER/kubeconfigs/admin" --kubectl-path="$BIN/kubectl" --report-dir="$OUT" \
-		--node-os-distro=custom --dns-domain=cluster.local --num-nodes=2 --allowed-not-ready-nodes=0 --minStartupPods=0 \
+		--node-os-distro=custom --dns-domain=cluster.local --allowed-not-ready-nodes=0 --minStartupPods=0 \
 		--disable-log-dump --dump-logs-on-failure=false 2>&1 |
 		tee "$OUT/e2e.log" | awk -f "$HERE/progress.awk"
 }
