@@ -42,6 +42,12 @@ type CiliumNodeSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	Addresses []NodeAddress `json:"addresses,omitempty"`
 
+	// zone is the Node's label topology.kubernetes.io/zone, by which Services prefer near backends. Set by the operator.
+	// Empty means that the Node has none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Zone string `json:"zone,omitempty"`
+
 	// ipam is the node's pool. Set by the operator.
 	// +optional
 	IPAM NodeIPAMSpec `json:"ipam,omitzero"`
@@ -165,7 +171,7 @@ type CiliumNodeStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=cn,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=1"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=2"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:printcolumn:name="Internal IP",type=string,JSONPath=`.spec.addresses[?(@.type=="InternalIP")].ip`
 // +kubebuilder:printcolumn:name="Pod CIDRs",type=string,JSONPath=`.spec.ipam.podCIDRs[*]`

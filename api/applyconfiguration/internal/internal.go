@@ -240,6 +240,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ipam
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.NodeIPAMSpec
+    - name: zone
+      type:
+        scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumNodeStatus
   map:
     fields:

@@ -24,7 +24,7 @@ func (r *Reconciler) node(ctx context.Context) (services.Node, error) {
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: r.NodeName}, node); client.IgnoreNotFound(err) != nil {
 		return services.Node{}, err
 	}
-	return services.Node{Name: r.NodeName, Addrs: translate.Peer(node).Addrs}, nil
+	return services.Node{Name: r.NodeName, Zone: node.Spec.Zone, Addrs: translate.Peer(node).Addrs}, nil
 }
 
 // setsOf are the sets of one owner, none if it is gone.

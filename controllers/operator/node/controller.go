@@ -87,11 +87,11 @@ func (r *Reconciler) next(ctx context.Context, node *corev1.Node, cn *v1alpha1.C
 	return nil
 }
 
-// follows tells whether a CiliumNode belongs to this very Node and has its addresses.
+// follows tells whether a CiliumNode belongs to this very Node and has its addresses and its zone.
 func follows(cn *v1alpha1.CiliumNode, node *corev1.Node) bool {
 	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}
 	return slices.Equal(cn.OwnerReferences, []metav1.OwnerReference{owner}) &&
-		slices.Equal(cn.Spec.Addresses, translate.NodeAddresses(node))
+		slices.Equal(cn.Spec.Addresses, translate.NodeAddresses(node)) && cn.Spec.Zone == node.Labels[corev1.LabelTopologyZone]
 }
 
 // apply makes or changes the CiliumNode. A Node that was registered anew takes over the CiliumNode of its name, because
@@ -100,6 +100,9 @@ func (r *Reconciler) apply(ctx context.Context, node *corev1.Node) error {
 	spec := v1alpha1ac.CiliumNodeSpec()
 	for _, a := range translate.NodeAddresses(node) {
 		spec.WithAddresses(v1alpha1ac.NodeAddress().WithType(a.Type).WithIP(a.IP))
+	}
+	if zone := node.Labels[corev1.LabelTopologyZone]; zone != "" {
+		spec.WithZone(zone)
 	}
 	cn := v1alpha1ac.CiliumNode(node.Name).WithSpec(spec).WithOwnerReferences(
 		metav1ac.OwnerReference().WithAPIVersion("v1").WithKind("Node").WithName(node.Name).WithUID(node.UID))

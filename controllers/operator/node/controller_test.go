@@ -61,6 +61,7 @@ func TestFollows(t *testing.T) {
 		"of an earlier Node":  {cn: follower(func(cn *v1alpha1.CiliumNode) { cn.OwnerReferences[0].UID = "earlier" })},
 		"of nobody":           {cn: follower(func(cn *v1alpha1.CiliumNode) { cn.OwnerReferences = nil })},
 		"with an old address": {cn: follower(func(cn *v1alpha1.CiliumNode) { cn.Spec.Addresses[0].IP = "192.0.2.9" })},
+		"with an old zone":    {cn: follower(func(cn *v1alpha1.CiliumNode) { cn.Spec.Zone = "elsewhere" })},
 		"absent":              {cn: &v1alpha1.CiliumNode{}},
 	}
 	for name, tt := range tests {

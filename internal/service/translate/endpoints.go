@@ -21,9 +21,18 @@ type endpoint struct {
 	serving bool
 	// here: it runs on this node.
 	here bool
-	// meant: the hints name this node.
-	meant bool
+	// node and zone are what its hints say of this node and of its zone.
+	node, zone hint
 }
+
+// hint says for whom an endpoint is meant, the greater the nearer.
+type hint uint8
+
+const (
+	forNobody hint = iota // there is no hint
+	forOthers
+	forUs
+)
 
 // endpoints are those behind one port, in one family. During changes an endpoint can be in two slices: what any of them
 // says in its favour counts.
@@ -47,7 +56,7 @@ func (n Node) endpoints(published []discoveryv1.EndpointSlice, family corev1.IPF
 				e := n.endpoint(&slice.Endpoints[j], netip.AddrPortFrom(addr, number))
 				old := found[e.addr]
 				e.ready, e.serving = e.ready || old.ready, e.serving || old.serving
-				e.here, e.meant = e.here || old.here, e.meant || old.meant
+				e.here, e.node, e.zone = e.here || old.here, max(e.node, old.node), max(e.zone, old.zone)
 				found[e.addr] = e
 			}
 		}
@@ -87,9 +96,20 @@ func (n Node) endpoint(e *discoveryv1.Endpoint, addr netip.AddrPort) endpoint {
 	terminating := e.Conditions.Terminating != nil && *e.Conditions.Terminating
 	out := endpoint{addr: addr, ready: ready, serving: serving && terminating, here: e.NodeName != nil && *e.NodeName == n.Name}
 	if e.Hints != nil {
-		out.meant = slices.ContainsFunc(e.Hints.ForNodes, func(f discoveryv1.ForNode) bool { return f.Name == n.Name })
+		out.node = meant(e.Hints.ForNodes, discoveryv1.ForNode{Name: n.Name})
+		out.zone = meant(e.Hints.ForZones, discoveryv1.ForZone{Name: n.Zone})
 	}
 	return out
+}
+
+func meant[T comparable](hints []T, us T) hint {
+	switch {
+	case len(hints) == 0:
+		return forNobody
+	case slices.Contains(hints, us):
+		return forUs
+	}
+	return forOthers
 }
 
 // usable: of the family, and an address that a connection from here could mean.
@@ -114,11 +134,21 @@ func choose(candidates []endpoint) []netip.AddrPort {
 	return nil
 }
 
-// near are the ready endpoints that hints want this node to use, or all if there is none: a hint is never a reason to
-// have no backend.
+// near are the ready endpoints that hints want this node to use, or else its zone, or all if there is none: a hint is
+// never a reason to have no backend. As for kube-proxy, hints count only when every ready endpoint has them: without
+// that, they are being written just now.
 func near(candidates []endpoint) []endpoint {
-	if meant := filter(candidates, func(e endpoint) bool { return e.ready && e.meant }); len(meant) > 0 {
-		return meant
+	ready := filter(candidates, func(e endpoint) bool { return e.ready })
+	for _, of := range []func(endpoint) hint{
+		func(e endpoint) hint { return e.node },
+		func(e endpoint) hint { return e.zone },
+	} {
+		if slices.ContainsFunc(ready, func(e endpoint) bool { return of(e) == forNobody }) {
+			continue
+		}
+		if ours := filter(ready, func(e endpoint) bool { return of(e) == forUs }); len(ours) > 0 {
+			return ours
+		}
 	}
 	return candidates
 }

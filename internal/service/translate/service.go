@@ -23,6 +23,8 @@ const defaultAffinity = time.Duration(corev1.DefaultClientIPServiceAffinitySecon
 // Node is this node, from which Services are seen.
 type Node struct {
 	Name string
+	// Zone is the node's topology.kubernetes.io/zone; empty when it has none.
+	Zone string
 	// Addrs are the addresses at which node ports and host ports answer.
 	Addrs []netip.Addr
 }

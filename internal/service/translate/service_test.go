@@ -17,10 +17,10 @@ import (
 	"github.com/ciliate-io/ciliate/internal/service"
 )
 
-const here1, there2 = "node1", "node2"
+const here1, there2, zone1 = "node1", "node2", "zone1"
 
 func this() Node {
-	return Node{Name: here1, Addrs: []netip.Addr{netip.MustParseAddr("172.18.0.11"), netip.MustParseAddr("fd00:172:18::11")}}
+	return Node{Name: here1, Zone: zone1, Addrs: []netip.Addr{netip.MustParseAddr("172.18.0.11"), netip.MustParseAddr("fd00:172:18::11")}}
 }
 
 // svc is a Service of one port and family, changed by each of the options.
@@ -96,6 +96,16 @@ func TestBackends(t *testing.T) {
 		e.Hints = &discoveryv1.EndpointHints{ForNodes: []discoveryv1.ForNode{{Name: node}}}
 		return e
 	}
+	both := func(e discoveryv1.Endpoint, node, zone string) discoveryv1.Endpoint {
+		e.Hints = &discoveryv1.EndpointHints{
+			ForNodes: []discoveryv1.ForNode{{Name: node}}, ForZones: []discoveryv1.ForZone{{Name: zone}},
+		}
+		return e
+	}
+	zoned := func(e discoveryv1.Endpoint, zone string) discoveryv1.Endpoint {
+		e.Hints = &discoveryv1.EndpointHints{ForZones: []discoveryv1.ForZone{{Name: zone}}}
+		return e
+	}
 	tests := map[string]struct {
 		service *corev1.Service
 		slices  []discoveryv1.EndpointSlice
@@ -146,6 +156,33 @@ func TestBackends(t *testing.T) {
 		"hints for other nodes only leave everybody": {
 			service: svc(), slices: []discoveryv1.EndpointSlice{slice(hinted(end("10.0.2.9", there2, "rs"), there2))},
 			want: inside("10.0.2.9:8080"),
+		},
+		"hints for this node count before hints for its zone": {
+			service: svc(),
+			slices: []discoveryv1.EndpointSlice{slice(both(end("10.0.2.9", there2, "rs"), there2, zone1),
+				both(end("10.0.1.9", here1, "rs"), here1, zone1))},
+			want: inside("10.0.1.9:8080"),
+		},
+		"hints for this zone, none of them for this node": {
+			service: svc(),
+			slices: []discoveryv1.EndpointSlice{slice(both(end("10.0.2.9", there2, "rs"), there2, zone1),
+				both(end("10.0.3.9", "node3", "rs"), "node3", "zone2"))},
+			want: inside("10.0.2.9:8080"),
+		},
+		"hints for other zones only leave everybody": {
+			service: svc(), slices: []discoveryv1.EndpointSlice{slice(zoned(end("10.0.2.9", there2, "rs"), "zone2"))},
+			want: inside("10.0.2.9:8080"),
+		},
+		"hints that some ready endpoint lacks do not count": {
+			service: svc(),
+			slices:  []discoveryv1.EndpointSlice{slice(zoned(end("10.0.1.9", here1, "rs"), zone1), end("10.0.2.9", there2, "rs"))},
+			want:    inside("10.0.1.9:8080", "10.0.2.9:8080"),
+		},
+		"hints that only an endpoint lacks which is not ready": {
+			service: svc(),
+			slices: []discoveryv1.EndpointSlice{slice(zoned(end("10.0.1.9", here1, "rs"), zone1),
+				zoned(end("10.0.2.9", there2, "rs"), "zone2"), end("10.0.2.8", there2, "s"))},
+			want: inside("10.0.1.9:8080"),
 		},
 		"addresses that make no sense": {
 			service: svc(),

@@ -13,6 +13,9 @@ type CiliumNodeSpecApplyConfiguration struct {
 	// addresses are the node's addresses, copied from Node.status; the first InternalIP of the underlay's family is
 	// where tunnels to the node end. Set by the operator. Empty means that the kubelet has not reported any.
 	Addresses []NodeAddressApplyConfiguration `json:"addresses,omitempty"`
+	// zone is the Node's label topology.kubernetes.io/zone, by which Services prefer near backends. Set by the operator.
+	// Empty means that the Node has none.
+	Zone *string `json:"zone,omitempty"`
 	// ipam is the node's pool. Set by the operator.
 	IPAM *NodeIPAMSpecApplyConfiguration `json:"ipam,omitempty"`
 }
@@ -33,6 +36,14 @@ func (b *CiliumNodeSpecApplyConfiguration) WithAddresses(values ...*NodeAddressA
 		}
 		b.Addresses = append(b.Addresses, *values[i])
 	}
+	return b
+}
+
+// WithZone sets the Zone field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Zone field is set to the value of the last call.
+func (b *CiliumNodeSpecApplyConfiguration) WithZone(value string) *CiliumNodeSpecApplyConfiguration {
+	b.Zone = &value
 	return b
 }
 
