@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* The node's cards: from_netdev is their ingress (native routing only), to_netdev their egress.
- * Others may sit on them too, so what we do not judge goes on to the next program.
+/* The node's cards: from_netdev is their ingress, to_netdev their egress; from_bare and to_bare are
+ * the same for devices without MAC addresses. Here a pod's packet for the world takes the node's
+ * address, and the answer finds the pod again. Others may sit on the cards too, so what we do not
+ * judge goes on to the next program.
  */
 #include "lib/config.h"
 #include "lib/endpoint.h"
@@ -11,22 +13,24 @@
 #include "lib/identity.h"
 #include "lib/ipcache.h"
 #include "lib/maps.h"
+#include "lib/masquerade.h"
+#include "lib/nat.h"
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
-/* From a pod of another node to one of ours; all else is the stack's. */
-static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
+/* The action that lets others have their say. */
+static __always_inline int next(int action)
 {
-	const struct ipcache_entry *from;
-	const struct endpoint *local;
+	return action == TC_ACT_OK ? TC_ACT_UNSPEC : action;
+}
+
+/* From a pod of another node to one of ours. */
+static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *pkt,
+					 const struct endpoint *local)
+{
+	const struct ipcache_entry *from = ipcache_lookup(&pkt->saddr);
 	int verdict;
 
-	if (skb->pkt_type != PACKET_HOST || parse(skb, pkt) || !pkt->family)
-		return TC_ACT_OK;
-	local = endpoint_of_address(&pkt->daddr);
-	if (!local)
-		return TC_ACT_OK;
-	from = ipcache_lookup(&pkt->saddr);
 	if (!from || !identity_is_pod(from->identity))
 		return TC_ACT_OK;
 	if (!ipcache_is_remote(from))
@@ -42,34 +46,62 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 	return deliver(skb, pkt, local);
 }
 
-/* The action that lets others have their say. */
-static __always_inline int next(int action)
+/* From a pod of another node to one of ours, or an answer to a pod; all else is the stack's. */
+static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 {
-	return action == TC_ACT_OK ? TC_ACT_UNSPEC : action;
+	const struct endpoint *local;
+
+	if (skb->pkt_type != PACKET_HOST || parse(skb, pkt) || !pkt->family)
+		return TC_ACT_OK;
+	local = endpoint_of_address(&pkt->daddr);
+	if (local)
+		return native ? arrive_native(skb, pkt, local) : TC_ACT_OK;
+	return unmasquerade(skb, pkt);
 }
 
 SEC("tc")
 int from_netdev(struct __sk_buff *skb)
 {
-	struct packet *pkt = begin(skb);
+	struct packet *pkt;
 
+	if (!native && is_tunnel_packet(skb, ETH_HLEN))
+		return TC_ACT_UNSPEC;
+	pkt = begin(skb);
 	if (!pkt)
 		return TC_ACT_SHOT;
 	return next(finish(pkt, arrive(skb, pkt), DIRECTION_INGRESS));
 }
 
+SEC("tc")
+int from_bare(struct __sk_buff *skb)
+{
+	struct packet *pkt;
+
+	if (is_tunnel_packet(skb, 0))
+		return TC_ACT_UNSPEC;
+	pkt = begin(skb);
+	if (!pkt)
+		return TC_ACT_SHOT;
+	if (parse_bare(skb, pkt))
+		return TC_ACT_UNSPEC;
+	return next(finish(pkt, unmasquerade(skb, pkt), DIRECTION_INGRESS));
+}
+
 /* What a pod sent may have become a packet for a tunnel port on its way through the stack (a
  * Service of kube-proxy). Our mark ends here.
  */
-static __always_inline int leave(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline int leave(struct __sk_buff *skb, struct packet *pkt, int parsed)
 {
-	int verdict = parse(skb, pkt);
+	bool from_pod = is_marked(skb, MARK_IDENTITY);
 
-	clear_mark(skb);
-	if (!native && !verdict && pkt->family && pkt->protocol == PROTOCOL_UDP &&
+	if (from_pod)
+		clear_mark(skb);
+	if (parsed || !pkt->family)
+		return TC_ACT_OK;
+	if (!native && from_pod && pkt->protocol == PROTOCOL_UDP &&
 	    pkt->dport == bpf_htons(tunnel_port))
 		return -DROP_ENCAP_PROHIBITED;
-	return TC_ACT_OK;
+	return masquerade(skb, pkt);
 }
 
 SEC("tc")
@@ -77,12 +109,25 @@ int to_netdev(struct __sk_buff *skb)
 {
 	struct packet *pkt;
 
-	if (!is_marked(skb, MARK_IDENTITY))
+	if (is_nodes_own(skb, ETH_HLEN))
 		return TC_ACT_UNSPEC;
 	pkt = begin(skb);
 	if (!pkt)
 		return TC_ACT_SHOT;
-	return next(finish(pkt, leave(skb, pkt), DIRECTION_EGRESS));
+	return next(finish(pkt, leave(skb, pkt, parse(skb, pkt)), DIRECTION_EGRESS));
+}
+
+SEC("tc")
+int to_bare(struct __sk_buff *skb)
+{
+	struct packet *pkt;
+
+	if (is_nodes_own(skb, 0))
+		return TC_ACT_UNSPEC;
+	pkt = begin(skb);
+	if (!pkt)
+		return TC_ACT_SHOT;
+	return next(finish(pkt, leave(skb, pkt, parse_bare(skb, pkt)), DIRECTION_EGRESS));
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* Telling a pod that its packet is too big for the way. */
+/* Echoes and errors, and telling a pod that its packet is too big for the way. */
 #ifndef CILIATE_ICMP_H
 #define CILIATE_ICMP_H
 
@@ -13,6 +13,10 @@ enum icmp_number {
 	/* Bytes of the packet that are sent back; one call of bpf_csum_diff takes twice as many. */
 	ICMP_QUOTE = 256,
 	ICMPV4_FRAG_NEEDED = 4, /* code */
+	ICMPV4_ECHO_REPLY = 0,
+	ICMPV4_ECHO_REQUEST = 8,
+	ICMPV6_ECHO_REQUEST = 128,
+	ICMPV6_ECHO_REPLY = 129,
 };
 
 struct icmp_error {
@@ -37,6 +41,24 @@ static __always_inline __u32 segment_bytes(struct __sk_buff *skb, const struct p
 		header = (words >> 4) * IPV4_WORD;
 	}
 	return pkt->l4_offset - ETH_HLEN + header + skb->gso_size;
+}
+
+static __always_inline bool is_echo_request(__u8 protocol, __u8 type)
+{
+	return (protocol == PROTOCOL_ICMP && type == ICMPV4_ECHO_REQUEST) ||
+	       (protocol == PROTOCOL_ICMPV6 && type == ICMPV6_ECHO_REQUEST);
+}
+
+static __always_inline bool is_echo_reply(__u8 protocol, __u8 type)
+{
+	return (protocol == PROTOCOL_ICMP && type == ICMPV4_ECHO_REPLY) ||
+	       (protocol == PROTOCOL_ICMPV6 && type == ICMPV6_ECHO_REPLY);
+}
+
+static __always_inline bool is_echo(const struct packet *pkt)
+{
+	return is_echo_request(pkt->protocol, pkt->icmp_type) ||
+	       is_echo_reply(pkt->protocol, pkt->icmp_type);
 }
 
 /* Errors are never answered by errors. */

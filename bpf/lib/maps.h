@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* Every map. All but scratch are pinned by their name, so that a restarted agent finds them. */
+/* Every map. All but scratch and scratch_nat are pinned by their name, so that a restarted agent finds them. */
 #ifndef CILIATE_MAPS_H
 #define CILIATE_MAPS_H
 
@@ -77,6 +77,38 @@ struct {
 	__type(value, struct fragment_ports);
 } fragments SEC(".maps");
 
+/* Tuple of a packet that is translated -> its connection, for TCP. Written and read by the programs;
+ * swept by the agent through collect. Two entries a connection, one each way, of 230 bytes with
+ * what the kernel adds. Full: the least recently used goes, and is made again by its other half if
+ * that one is left.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct tuple);
+	__type(value, struct connection);
+} conntrack_tcp SEC(".maps");
+
+/* The same for all other protocols, apart from TCP so that a flood of UDP evicts no connection. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tuple);
+	__type(value, struct connection);
+} conntrack_other SEC(".maps");
+
+/* Device -> the addresses that pods' packets get when they leave by it. Written by the agent; read
+ * by to_netdev. A device without an entry lets them leave as they are. A node has some cards, and a
+ * bridge for each virtual network. Full: the agent fails and says so.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct card);
+} cards SEC(".maps");
+
 /* (direction - 1) << 8 | reason -> packets and bytes. Written by finish(); read by the agent. Holds
  * every possible key.
  */
@@ -147,5 +179,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct packet);
 } scratch SEC(".maps");
+
+/* 0 -> what the packet at hand is translated to, for the run of one program. Never pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct translation);
+} scratch_nat SEC(".maps");
 
 #endif

@@ -100,19 +100,19 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *pkt)
 	return TC_ACT_OK;
 }
 
-static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pkt, __u32 l3)
 {
-	struct iphdr *ip = linear(skb, ETH_HLEN + sizeof(*ip));
+	struct iphdr *ip = linear(skb, l3 + sizeof(*ip));
 	__u32 header, total;
 	__u16 fragment;
 
 	if (!ip)
 		return -DROP_INVALID_PACKET;
-	ip = (void *)ip + ETH_HLEN;
+	ip = (void *)ip + l3;
 	header = ip->ihl * IPV4_WORD;
 	total = bpf_ntohs(ip->tot_len);
 	/* A GSO packet above 64 KB has no length in its header. */
-	if (ip->version != 4 || ip->ihl < IPV4_MIN_IHL || total > skb->len - ETH_HLEN ||
+	if (ip->version != 4 || ip->ihl < IPV4_MIN_IHL || total > skb->len - l3 ||
 	    (total < header && !skb->gso_size))
 		return -DROP_INVALID_PACKET;
 	map_ipv4(&pkt->saddr, ip->saddr);
@@ -120,7 +120,8 @@ static __always_inline int parse_ipv4(struct __sk_buff *skb, struct packet *pkt)
 	pkt->family = AF_INET;
 	pkt->ttl = ip->ttl;
 	pkt->protocol = pkt->fragment_protocol = ip->protocol;
-	pkt->l4_offset = ETH_HLEN + header;
+	pkt->l3_offset = l3;
+	pkt->l4_offset = l3 + header;
 	fragment = bpf_ntohs(ip->frag_off);
 	pkt->dont_fragment = !!(fragment & IPV4_DONT_FRAGMENT);
 	pkt->fragment_id = ip->id;
@@ -193,14 +194,14 @@ static __always_inline int parse_ipv6_extensions(struct __sk_buff *skb, struct p
 	return -DROP_INVALID_IPV6_EXTENSION;
 }
 
-static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pkt, __u32 l3)
 {
-	struct ipv6hdr *ip = linear(skb, ETH_HLEN + sizeof(*ip));
+	struct ipv6hdr *ip = linear(skb, l3 + sizeof(*ip));
 
 	if (!ip)
 		return -DROP_INVALID_PACKET;
-	ip = (void *)ip + ETH_HLEN;
-	if (ip->version != 6 || bpf_ntohs(ip->payload_len) + sizeof(*ip) > skb->len - ETH_HLEN)
+	ip = (void *)ip + l3;
+	if (ip->version != 6 || bpf_ntohs(ip->payload_len) + sizeof(*ip) > skb->len - l3)
 		return -DROP_INVALID_PACKET;
 	__builtin_memcpy(&pkt->saddr, &ip->saddr, sizeof(pkt->saddr));
 	__builtin_memcpy(&pkt->daddr, &ip->daddr, sizeof(pkt->daddr));
@@ -210,7 +211,8 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *pkt)
 	pkt->ttl = ip->hop_limit;
 	pkt->dont_fragment = 1;
 	pkt->protocol = ip->nexthdr;
-	pkt->l4_offset = ETH_HLEN + sizeof(*ip);
+	pkt->l3_offset = l3;
+	pkt->l4_offset = l3 + sizeof(*ip);
 	return parse_ipv6_extensions(skb, pkt);
 }
 
@@ -228,14 +230,27 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *pkt)
 	pkt->ethertype = eth->h_proto;
 	switch (pkt->ethertype) {
 	case bpf_htons(ETH_P_IP):
-		return parse_ipv4(skb, pkt);
+		return parse_ipv4(skb, pkt, ETH_HLEN);
 	case bpf_htons(ETH_P_IPV6):
-		return parse_ipv6(skb, pkt);
+		return parse_ipv6(skb, pkt, ETH_HLEN);
 	case bpf_htons(ETH_P_ARP):
 		return TC_ACT_OK;
 	case bpf_htons(ETH_P_8021Q):
 	case bpf_htons(ETH_P_8021AD):
 		return -DROP_VLAN_FILTERED;
+	}
+	return -DROP_UNSUPPORTED_L3_PROTOCOL;
+}
+
+/* The same on a device whose packets have no MAC addresses. */
+static __always_inline int parse_bare(struct __sk_buff *skb, struct packet *pkt)
+{
+	pkt->ethertype = skb->protocol;
+	switch (pkt->ethertype) {
+	case bpf_htons(ETH_P_IP):
+		return parse_ipv4(skb, pkt, 0);
+	case bpf_htons(ETH_P_IPV6):
+		return parse_ipv6(skb, pkt, 0);
 	}
 	return -DROP_UNSUPPORTED_L3_PROTOCOL;
 }

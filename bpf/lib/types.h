@@ -64,10 +64,14 @@ enum drop_reason {
 	DROP_STALE_OR_UNROUTABLE_IP = 151,
 	/* What came through the tunnel is for no pod and no address of this node. */
 	DROP_NO_LOCAL_POD = 152,
+	/* The table of connections took no entry. */
+	DROP_NO_CONNECTION = 155,
 	/* The chain of IPv6 extension headers is too long or broken. */
 	DROP_INVALID_IPV6_EXTENSION = 156,
 	/* No node is known for the destination, or there is no tunnel device. */
 	DROP_NO_TUNNEL_ENDPOINT = 160,
+	/* No address or port of the node was free to stand for the pod's. */
+	DROP_NAT_NO_MAPPING = 167,
 	/* The host's routes refuse the destination. */
 	DROP_FIB_LOOKUP_FAILED = 169,
 	/* A pod sent UDP to the tunnel port: it could forge an identity. */
@@ -116,8 +120,9 @@ struct endpoint {
 	__u8 mac[ETH_ALEN]; /* of the pod */
 	__u8 host_mac[ETH_ALEN]; /* of the host-side device */
 	__u8 pad[2];
+	__u32 generation; /* another for each pod that gets the address; never 0 */
 };
-_Static_assert(sizeof(struct endpoint) == 24, "endpoint");
+_Static_assert(sizeof(struct endpoint) == 28, "endpoint");
 
 /* Who a pod is: looked up by the host-side device. Addresses it does not have are all zero. */
 struct endpoint_if {
@@ -204,9 +209,73 @@ struct packet {
 	__u8 reason; /* what a forwarded packet counts as */
 	__u8 from_pod; /* counts as egress when it is forwarded */
 	__u8 to_pod; /* counts as ingress when it is forwarded */
-	__u8 pad[2];
+	__u16 l3_offset; /* from the frame's start; 0 on a device without MAC addresses */
 };
 _Static_assert(sizeof(struct packet) == 80, "packet");
+
+/* Both ends of a conversation, as one packet names them. */
+struct tuple {
+	struct addr saddr;
+	struct addr daddr;
+	__be16 sport; /* 0 where the protocol has no ports; an echo request has its id here, */
+	__be16 dport; /* and a reply here */
+	__u8 protocol;
+	__u8 kind; /* enum connection_kind */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct tuple) == 40, "tuple");
+
+/* What is remembered under a tuple. */
+enum connection_kind {
+	CONNECTION_TRANSLATED = 1,
+};
+
+/* Bits of what was seen of one direction. */
+enum seen {
+	SEEN_SYN = 1,
+	SEEN_FIN = 2,
+	SEEN_RST = 4,
+	SEEN_DATA = 8, /* anything but SYN, FIN and RST; anything at all of other protocols */
+};
+
+/* One direction of a conversation. The other one is found under the reverse of becomes. */
+struct connection {
+	struct tuple becomes; /* what the packet is on the other side of the translation */
+	__u64 expires; /* nanoseconds since boot */
+	__u32 generation; /* of the pod of this node that takes part; 0: none does */
+	__u8 seen; /* enum seen */
+	__u8 reserved[27]; /* for what policy and Hubble will keep */
+};
+_Static_assert(sizeof(struct connection) == 80, "connection");
+
+/* The packet that an ICMP error is about. */
+struct quoted {
+	struct tuple t; /* as it stands there */
+	__u32 l3_offset; /* from the frame's start */
+	__u32 l4_offset;
+	__u32 echo; /* 1: it has an id and no ports */
+	__u8 pad[4];
+};
+_Static_assert(sizeof(struct quoted) == 56, "quoted");
+
+/* What translating a packet needs beside it, for the run of one program; Go never sees it. */
+struct translation {
+	struct tuple from; /* the packet as it came */
+	struct tuple becomes; /* of a new connection, its source port is a wish */
+	struct tuple back; /* of a reply */
+	struct connection entry; /* one that is being written */
+	struct quoted quoted;
+	__u32 generation; /* of a new connection, as in struct connection */
+	__u32 source_is_node; /* 1: of a new connection; the node's sockets have a say in its port */
+};
+_Static_assert(sizeof(struct translation) == 264, "translation");
+
+/* A device by which packets leave for what is neither pod nor tunnel. */
+struct card {
+	struct addr addr4; /* the address that pods' packets get; all zero: there is none */
+	struct addr addr6;
+};
+_Static_assert(sizeof(struct card) == 32, "card");
 
 /* One end of a conversation, as a socket names it. */
 struct peer {
@@ -269,7 +338,10 @@ struct node_config {
 	struct addr router6;
 	__u32 tunnel_ifindex; /* 0: none */
 	__u32 mtu; /* bytes of an IP packet between pods of different nodes; 0: not checked */
+	__u16 nat_first; /* ports that stand for pods', host byte order; clear of those that the */
+	__u16 nat_last; /* kernel gives to sockets, and of node ports */
+	__u8 pad[4];
 };
-_Static_assert(sizeof(struct node_config) == 72, "node_config");
+_Static_assert(sizeof(struct node_config) == 80, "node_config");
 
 #endif

@@ -18,6 +18,9 @@ import (
 const (
 	NetdevMapAffinities      = "affinities"
 	NetdevMapBackends        = "backends"
+	NetdevMapCards           = "cards"
+	NetdevMapConntrackOther  = "conntrack_other"
+	NetdevMapConntrackTcp    = "conntrack_tcp"
 	NetdevMapEndpointIfs     = "endpoint_ifs"
 	NetdevMapEndpoints       = "endpoints"
 	NetdevMapFragments       = "fragments"
@@ -29,7 +32,10 @@ const (
 	NetdevMapNode            = "node"
 	NetdevMapReverse         = "reverse"
 	NetdevMapScratch         = "scratch"
+	NetdevMapScratchNat      = "scratch_nat"
+	NetdevProgFromBare       = "from_bare"
 	NetdevProgFromNetdev     = "from_netdev"
+	NetdevProgToBare         = "to_bare"
 	NetdevProgToNetdev       = "to_netdev"
 	NetdevVarHostNetns       = "host_netns"
 	NetdevVarNative          = "native"
@@ -79,7 +85,9 @@ type NetdevSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevProgramSpecs struct {
+	FromBare   *ebpf.ProgramSpec `ebpf:"from_bare"`
 	FromNetdev *ebpf.ProgramSpec `ebpf:"from_netdev"`
+	ToBare     *ebpf.ProgramSpec `ebpf:"to_bare"`
 	ToNetdev   *ebpf.ProgramSpec `ebpf:"to_netdev"`
 }
 
@@ -87,19 +95,23 @@ type NetdevProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevMapSpecs struct {
-	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
-	Backends     *ebpf.MapSpec `ebpf:"backends"`
-	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
-	Identities   *ebpf.MapSpec `ebpf:"identities"`
-	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
-	Node         *ebpf.MapSpec `ebpf:"node"`
-	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
-	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Cards          *ebpf.MapSpec `ebpf:"cards"`
+	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.MapSpec `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.MapSpec `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	Identities     *ebpf.MapSpec `ebpf:"identities"`
+	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
+	Node           *ebpf.MapSpec `ebpf:"node"`
+	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 }
 
 // NetdevVariableSpecs contains global variables before they are loaded into the kernel.
@@ -132,25 +144,32 @@ func (o *NetdevObjects) Close() error {
 //
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevMaps struct {
-	Affinities   *ebpf.Map `ebpf:"affinities"`
-	Backends     *ebpf.Map `ebpf:"backends"`
-	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Frontends    *ebpf.Map `ebpf:"frontends"`
-	Identities   *ebpf.Map `ebpf:"identities"`
-	Ipcache      *ebpf.Map `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.Map `ebpf:"metrics"`
-	Node         *ebpf.Map `ebpf:"node"`
-	Reverse      *ebpf.Map `ebpf:"reverse"`
-	Scratch      *ebpf.Map `ebpf:"scratch"`
+	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Cards          *ebpf.Map `ebpf:"cards"`
+	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.Map `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.Map `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.Map `ebpf:"endpoints"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Frontends      *ebpf.Map `ebpf:"frontends"`
+	Identities     *ebpf.Map `ebpf:"identities"`
+	Ipcache        *ebpf.Map `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.Map `ebpf:"metrics"`
+	Node           *ebpf.Map `ebpf:"node"`
+	Reverse        *ebpf.Map `ebpf:"reverse"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 }
 
 func (m *NetdevMaps) Close() error {
 	return _NetdevClose(
 		m.Affinities,
 		m.Backends,
+		m.Cards,
+		m.ConntrackOther,
+		m.ConntrackTcp,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
@@ -162,6 +181,7 @@ func (m *NetdevMaps) Close() error {
 		m.Node,
 		m.Reverse,
 		m.Scratch,
+		m.ScratchNat,
 	)
 }
 
@@ -179,13 +199,17 @@ type NetdevVariables struct {
 //
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevPrograms struct {
+	FromBare   *ebpf.Program `ebpf:"from_bare"`
 	FromNetdev *ebpf.Program `ebpf:"from_netdev"`
+	ToBare     *ebpf.Program `ebpf:"to_bare"`
 	ToNetdev   *ebpf.Program `ebpf:"to_netdev"`
 }
 
 func (p *NetdevPrograms) Close() error {
 	return _NetdevClose(
+		p.FromBare,
 		p.FromNetdev,
+		p.ToBare,
 		p.ToNetdev,
 	)
 }

@@ -18,6 +18,9 @@ import (
 const (
 	OverlayMapAffinities      = "affinities"
 	OverlayMapBackends        = "backends"
+	OverlayMapCards           = "cards"
+	OverlayMapConntrackOther  = "conntrack_other"
+	OverlayMapConntrackTcp    = "conntrack_tcp"
 	OverlayMapEndpointIfs     = "endpoint_ifs"
 	OverlayMapEndpoints       = "endpoints"
 	OverlayMapFragments       = "fragments"
@@ -29,6 +32,7 @@ const (
 	OverlayMapNode            = "node"
 	OverlayMapReverse         = "reverse"
 	OverlayMapScratch         = "scratch"
+	OverlayMapScratchNat      = "scratch_nat"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
 	OverlayVarHostNetns       = "host_netns"
@@ -87,19 +91,23 @@ type OverlayProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OverlayMapSpecs struct {
-	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
-	Backends     *ebpf.MapSpec `ebpf:"backends"`
-	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
-	Identities   *ebpf.MapSpec `ebpf:"identities"`
-	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
-	Node         *ebpf.MapSpec `ebpf:"node"`
-	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
-	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Cards          *ebpf.MapSpec `ebpf:"cards"`
+	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.MapSpec `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.MapSpec `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	Identities     *ebpf.MapSpec `ebpf:"identities"`
+	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
+	Node           *ebpf.MapSpec `ebpf:"node"`
+	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 }
 
 // OverlayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -132,25 +140,32 @@ func (o *OverlayObjects) Close() error {
 //
 // It can be passed to LoadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OverlayMaps struct {
-	Affinities   *ebpf.Map `ebpf:"affinities"`
-	Backends     *ebpf.Map `ebpf:"backends"`
-	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Frontends    *ebpf.Map `ebpf:"frontends"`
-	Identities   *ebpf.Map `ebpf:"identities"`
-	Ipcache      *ebpf.Map `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.Map `ebpf:"metrics"`
-	Node         *ebpf.Map `ebpf:"node"`
-	Reverse      *ebpf.Map `ebpf:"reverse"`
-	Scratch      *ebpf.Map `ebpf:"scratch"`
+	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Cards          *ebpf.Map `ebpf:"cards"`
+	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.Map `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.Map `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.Map `ebpf:"endpoints"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Frontends      *ebpf.Map `ebpf:"frontends"`
+	Identities     *ebpf.Map `ebpf:"identities"`
+	Ipcache        *ebpf.Map `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.Map `ebpf:"metrics"`
+	Node           *ebpf.Map `ebpf:"node"`
+	Reverse        *ebpf.Map `ebpf:"reverse"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 }
 
 func (m *OverlayMaps) Close() error {
 	return _OverlayClose(
 		m.Affinities,
 		m.Backends,
+		m.Cards,
+		m.ConntrackOther,
+		m.ConntrackTcp,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
@@ -162,6 +177,7 @@ func (m *OverlayMaps) Close() error {
 		m.Node,
 		m.Reverse,
 		m.Scratch,
+		m.ScratchNat,
 	)
 }
 

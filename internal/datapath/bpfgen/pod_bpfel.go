@@ -13,20 +13,42 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type PodCard struct {
+	_     structs.HostLayout
+	Addr4 struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Addr6 struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+}
+
 type PodCidrKey struct {
 	_         structs.HostLayout
 	PrefixLen uint32
 	Addr      [16]uint8
 }
 
+type PodConnection struct {
+	_          structs.HostLayout
+	Becomes    PodTuple
+	Expires    uint64
+	Generation uint32
+	Seen       uint8
+	Reserved   [27]uint8
+}
+
 type PodEndpoint struct {
-	_        structs.HostLayout
-	Ifindex  uint32
-	Identity uint32
-	Id       uint16
-	Mac      [6]uint8
-	HostMac  [6]uint8
-	Pad      [2]uint8
+	_          structs.HostLayout
+	Ifindex    uint32
+	Identity   uint32
+	Id         uint16
+	Mac        [6]uint8
+	HostMac    [6]uint8
+	Pad        [2]uint8
+	Generation uint32
 }
 
 type PodEndpointIf struct {
@@ -113,6 +135,26 @@ type PodNodeConfig struct {
 	}
 	TunnelIfindex uint32
 	Mtu           uint32
+	NatFirst      uint16
+	NatLast       uint16
+	Pad           [4]uint8
+}
+
+type PodTuple struct {
+	_     structs.HostLayout
+	Saddr struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Daddr struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Sport    uint16
+	Dport    uint16
+	Protocol uint8
+	Kind     uint8
+	Pad      [2]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -121,6 +163,9 @@ type PodNodeConfig struct {
 const (
 	PodMapAffinities      = "affinities"
 	PodMapBackends        = "backends"
+	PodMapCards           = "cards"
+	PodMapConntrackOther  = "conntrack_other"
+	PodMapConntrackTcp    = "conntrack_tcp"
 	PodMapEndpointIfs     = "endpoint_ifs"
 	PodMapEndpoints       = "endpoints"
 	PodMapFragments       = "fragments"
@@ -132,6 +177,7 @@ const (
 	PodMapNode            = "node"
 	PodMapReverse         = "reverse"
 	PodMapScratch         = "scratch"
+	PodMapScratchNat      = "scratch_nat"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
 	PodVarHostNetns       = "host_netns"
@@ -190,19 +236,23 @@ type PodProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PodMapSpecs struct {
-	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
-	Backends     *ebpf.MapSpec `ebpf:"backends"`
-	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
-	Identities   *ebpf.MapSpec `ebpf:"identities"`
-	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
-	Node         *ebpf.MapSpec `ebpf:"node"`
-	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
-	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Cards          *ebpf.MapSpec `ebpf:"cards"`
+	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.MapSpec `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.MapSpec `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	Identities     *ebpf.MapSpec `ebpf:"identities"`
+	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
+	Node           *ebpf.MapSpec `ebpf:"node"`
+	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 }
 
 // PodVariableSpecs contains global variables before they are loaded into the kernel.
@@ -235,25 +285,32 @@ func (o *PodObjects) Close() error {
 //
 // It can be passed to LoadPodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PodMaps struct {
-	Affinities   *ebpf.Map `ebpf:"affinities"`
-	Backends     *ebpf.Map `ebpf:"backends"`
-	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Frontends    *ebpf.Map `ebpf:"frontends"`
-	Identities   *ebpf.Map `ebpf:"identities"`
-	Ipcache      *ebpf.Map `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.Map `ebpf:"metrics"`
-	Node         *ebpf.Map `ebpf:"node"`
-	Reverse      *ebpf.Map `ebpf:"reverse"`
-	Scratch      *ebpf.Map `ebpf:"scratch"`
+	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Cards          *ebpf.Map `ebpf:"cards"`
+	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.Map `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.Map `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.Map `ebpf:"endpoints"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Frontends      *ebpf.Map `ebpf:"frontends"`
+	Identities     *ebpf.Map `ebpf:"identities"`
+	Ipcache        *ebpf.Map `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.Map `ebpf:"metrics"`
+	Node           *ebpf.Map `ebpf:"node"`
+	Reverse        *ebpf.Map `ebpf:"reverse"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 }
 
 func (m *PodMaps) Close() error {
 	return _PodClose(
 		m.Affinities,
 		m.Backends,
+		m.Cards,
+		m.ConntrackOther,
+		m.ConntrackTcp,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
@@ -265,6 +322,7 @@ func (m *PodMaps) Close() error {
 		m.Node,
 		m.Reverse,
 		m.Scratch,
+		m.ScratchNat,
 	)
 }
 

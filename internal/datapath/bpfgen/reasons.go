@@ -34,10 +34,14 @@ const (
 	DropStaleOrUnroutableIP Reason = 151
 	// DropNoLocalPod: What came through the tunnel is for no pod and no address of this node.
 	DropNoLocalPod Reason = 152
+	// DropNoConnection: The table of connections took no entry.
+	DropNoConnection Reason = 155
 	// DropInvalidIpv6Extension: The chain of IPv6 extension headers is too long or broken.
 	DropInvalidIpv6Extension Reason = 156
 	// DropNoTunnelEndpoint: No node is known for the destination, or there is no tunnel device.
 	DropNoTunnelEndpoint Reason = 160
+	// DropNatNoMapping: No address or port of the node was free to stand for the pod's.
+	DropNatNoMapping Reason = 167
 	// DropFibLookupFailed: The host's routes refuse the destination.
 	DropFibLookupFailed Reason = 169
 	// DropEncapProhibited: A pod sent UDP to the tunnel port: it could forge an identity.
@@ -101,10 +105,14 @@ func (r Reason) String() string {
 		return "STALE_OR_UNROUTABLE_IP"
 	case DropNoLocalPod:
 		return "NO_LOCAL_POD"
+	case DropNoConnection:
+		return "NO_CONNECTION"
 	case DropInvalidIpv6Extension:
 		return "INVALID_IPV6_EXTENSION"
 	case DropNoTunnelEndpoint:
 		return "NO_TUNNEL_ENDPOINT"
+	case DropNatNoMapping:
+		return "NAT_NO_MAPPING"
 	case DropFibLookupFailed:
 		return "FIB_LOOKUP_FAILED"
 	case DropEncapProhibited:

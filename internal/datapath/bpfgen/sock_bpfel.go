@@ -74,6 +74,9 @@ type SockReverseKey struct {
 const (
 	SockMapAffinities        = "affinities"
 	SockMapBackends          = "backends"
+	SockMapCards             = "cards"
+	SockMapConntrackOther    = "conntrack_other"
+	SockMapConntrackTcp      = "conntrack_tcp"
 	SockMapEndpointIfs       = "endpoint_ifs"
 	SockMapEndpoints         = "endpoints"
 	SockMapFragments         = "fragments"
@@ -85,6 +88,7 @@ const (
 	SockMapNode              = "node"
 	SockMapReverse           = "reverse"
 	SockMapScratch           = "scratch"
+	SockMapScratchNat        = "scratch_nat"
 	SockProgSockConnect4     = "sock_connect4"
 	SockProgSockConnect6     = "sock_connect6"
 	SockProgSockGetpeername4 = "sock_getpeername4"
@@ -155,19 +159,23 @@ type SockProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SockMapSpecs struct {
-	Affinities   *ebpf.MapSpec `ebpf:"affinities"`
-	Backends     *ebpf.MapSpec `ebpf:"backends"`
-	EndpointIfs  *ebpf.MapSpec `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Frontends    *ebpf.MapSpec `ebpf:"frontends"`
-	Identities   *ebpf.MapSpec `ebpf:"identities"`
-	Ipcache      *ebpf.MapSpec `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.MapSpec `ebpf:"metrics"`
-	Node         *ebpf.MapSpec `ebpf:"node"`
-	Reverse      *ebpf.MapSpec `ebpf:"reverse"`
-	Scratch      *ebpf.MapSpec `ebpf:"scratch"`
+	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Backends       *ebpf.MapSpec `ebpf:"backends"`
+	Cards          *ebpf.MapSpec `ebpf:"cards"`
+	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.MapSpec `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.MapSpec `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
+	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
+	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	Identities     *ebpf.MapSpec `ebpf:"identities"`
+	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
+	Node           *ebpf.MapSpec `ebpf:"node"`
+	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 }
 
 // SockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -200,25 +208,32 @@ func (o *SockObjects) Close() error {
 //
 // It can be passed to LoadSockObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SockMaps struct {
-	Affinities   *ebpf.Map `ebpf:"affinities"`
-	Backends     *ebpf.Map `ebpf:"backends"`
-	EndpointIfs  *ebpf.Map `ebpf:"endpoint_ifs"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Frontends    *ebpf.Map `ebpf:"frontends"`
-	Identities   *ebpf.Map `ebpf:"identities"`
-	Ipcache      *ebpf.Map `ebpf:"ipcache"`
-	IpcacheCidrs *ebpf.Map `ebpf:"ipcache_cidrs"`
-	Metrics      *ebpf.Map `ebpf:"metrics"`
-	Node         *ebpf.Map `ebpf:"node"`
-	Reverse      *ebpf.Map `ebpf:"reverse"`
-	Scratch      *ebpf.Map `ebpf:"scratch"`
+	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Backends       *ebpf.Map `ebpf:"backends"`
+	Cards          *ebpf.Map `ebpf:"cards"`
+	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
+	ConntrackTcp   *ebpf.Map `ebpf:"conntrack_tcp"`
+	EndpointIfs    *ebpf.Map `ebpf:"endpoint_ifs"`
+	Endpoints      *ebpf.Map `ebpf:"endpoints"`
+	Fragments      *ebpf.Map `ebpf:"fragments"`
+	Frontends      *ebpf.Map `ebpf:"frontends"`
+	Identities     *ebpf.Map `ebpf:"identities"`
+	Ipcache        *ebpf.Map `ebpf:"ipcache"`
+	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Metrics        *ebpf.Map `ebpf:"metrics"`
+	Node           *ebpf.Map `ebpf:"node"`
+	Reverse        *ebpf.Map `ebpf:"reverse"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 }
 
 func (m *SockMaps) Close() error {
 	return _SockClose(
 		m.Affinities,
 		m.Backends,
+		m.Cards,
+		m.ConntrackOther,
+		m.ConntrackTcp,
 		m.EndpointIfs,
 		m.Endpoints,
 		m.Fragments,
@@ -230,6 +245,7 @@ func (m *SockMaps) Close() error {
 		m.Node,
 		m.Reverse,
 		m.Scratch,
+		m.ScratchNat,
 	)
 }
 

@@ -22,7 +22,7 @@ import (
 	"github.com/ciliate-io/ciliate/internal/datapath/link"
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
 	"github.com/ciliate-io/ciliate/internal/datapath/maps"
-	"github.com/ciliate-io/ciliate/internal/datapath/masquerade"
+	"github.com/ciliate-io/ciliate/internal/datapath/netfilter"
 )
 
 // Datapath is the packet path of one node. Its methods may be called by several goroutines, those about one endpoint by
@@ -142,7 +142,7 @@ func (d *Datapath) ForeignServices() (found bool, who string, err error) {
 	if ipvs != 0 {
 		return true, "kube-proxy (device " + ipvsDevice + ")", nil
 	}
-	who, err = masquerade.ForeignServices()
+	who, err = netfilter.ForeignServices()
 	return who != "", who, err
 }
 

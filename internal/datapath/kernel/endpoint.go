@@ -67,9 +67,9 @@ func (d *Datapath) EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc
 	return nil
 }
 
-// RemoveEndpoint silences a pod for good: its device goes down, with which its routes go, then its entries, then what
-// netfilter remembers of its connections. The device itself stays for DeleteInterface. Only HostIfName or Addrs need to
-// be known.
+// RemoveEndpoint silences a pod for good: its device goes down, with which its routes go, then its entries. What is
+// remembered of its connections is nobody's from then on, also when another pod gets its address. The device itself
+// stays for DeleteInterface. Only HostIfName or Addrs need to be known.
 func (d *Datapath) RemoveEndpoint(ctx context.Context, ep datapath.Endpoint) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -79,15 +79,13 @@ func (d *Datapath) RemoveEndpoint(ctx context.Context, ep datapath.Endpoint) err
 	if err != nil {
 		return err
 	}
-	if found.HostIndex != 0 {
-		if err := d.links.Down(found.HostIndex); err != nil {
-			return err
-		}
-		if err := d.maps.DeleteEndpoint(found.HostIndex, found.Addrs); err != nil {
-			return err
-		}
+	if found.HostIndex == 0 {
+		return nil
 	}
-	return d.links.PurgeConntrack(found.Addrs)
+	if err := d.links.Down(found.HostIndex); err != nil {
+		return err
+	}
+	return d.maps.DeleteEndpoint(found.HostIndex, found.Addrs)
 }
 
 // trace finds the device and addresses of an endpoint of which little may be known, or little be left. Addresses that

@@ -13,7 +13,7 @@ import (
 	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/datapath/link"
 	"github.com/ciliate-io/ciliate/internal/datapath/maps"
-	"github.com/ciliate-io/ciliate/internal/datapath/masquerade"
+	"github.com/ciliate-io/ciliate/internal/datapath/netfilter"
 )
 
 // What VXLAN adds to a packet: outer IP header, UDP, VXLAN, inner Ethernet.
@@ -33,6 +33,11 @@ func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath
 	}
 	if len(devices) == 0 {
 		return datapath.NodeState{}, fmt.Errorf("addresses %v: %w", want.Addrs, datapath.ErrNoDevice)
+	}
+	if d.cfg.Native {
+		if err := refuseBare(devices); err != nil {
+			return datapath.NodeState{}, err
+		}
 	}
 	made := &node{Node: want, mtu: link.MTU(devices, d.overhead(want))}
 	if err := d.makeNode(ctx, made, devices); err != nil {
@@ -63,12 +68,17 @@ func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device)
 	if err != nil {
 		return err
 	}
+	exits, err := d.links.Exits(n.Addrs)
+	if err != nil {
+		return err
+	}
 	for _, step := range []func() error{
-		func() error { return d.attachCards(devices) },
+		func() error { return d.maps.SyncCards(sources(n.Node, exits)) },
+		func() error { return d.attachCards(exits) },
 		func() error { return d.links.AddRoutes(routes) },
-		func() error { return d.ensureMasquerade(n, devices) },
+		netfilter.RemoveOldTable,
 		d.plainPods,
-		func() error { return d.prune(routes, devices) },
+		func() error { return d.prune(routes, exits) },
 	} {
 		if err := errors.Join(ctx.Err(), step()); err != nil {
 			return err
@@ -117,38 +127,24 @@ func (d *Datapath) ensureTunnel(n *node) (int, error) {
 }
 
 func (d *Datapath) setNode(n *node, tunnel int) error {
-	return d.maps.SetNode(maps.NodeConfig{TunnelIfindex: tunnel, MTU: n.mtu, Addrs: n.Addrs, Routers: n.Routers})
+	first, last, err := d.ensureNATPorts()
+	if err != nil {
+		return err
+	}
+	return d.maps.SetNode(maps.NodeConfig{
+		TunnelIfindex: tunnel, MTU: n.mtu, Addrs: n.Addrs, Routers: n.Routers, NATFirst: first, NATLast: last,
+	})
 }
 
-// attachCards puts programs on the cards. One that is no Ethernet can carry the tunnel, but not route pods' packets.
-func (d *Datapath) attachCards(devices []link.Device) error {
-	for _, device := range devices {
-		if !device.Ethernet && !d.cfg.Native {
-			continue
-		}
+// attachCards puts programs on every device by which packets leave. A card that is no Ethernet can carry the tunnel, but
+// not route pods' packets.
+func (d *Datapath) attachCards(exits []link.Device) error {
+	for _, device := range exits {
 		if err := d.objects.AttachNetdev(device.Index); err != nil {
 			return fmt.Errorf("attach programs to %s: %w", device.Name, err)
 		}
 	}
 	return nil
-}
-
-func (d *Datapath) ensureMasquerade(n *node, devices []link.Device) error {
-	if !n.Masquerade {
-		return masquerade.Remove()
-	}
-	cfg := masquerade.Config{Pods: n.PodCIDRs, Stay: n.ClusterCIDRs}
-	if d.cfg.Native {
-		cfg.Nodes = allAddrs(n.Node)
-	}
-	for _, device := range devices {
-		for _, addr := range n.Addrs {
-			if slices.Contains(device.Addrs, addr) {
-				cfg.Sources = append(cfg.Sources, masquerade.Source{Device: device.Name, Addr: addr})
-			}
-		}
-	}
-	return masquerade.Ensure(cfg)
 }
 
 // plainPods checks the sysctls of pods' devices: udev's rules come later than the device.
@@ -165,7 +161,7 @@ func (d *Datapath) plainPods() error {
 }
 
 // prune removes what an earlier configuration left.
-func (d *Datapath) prune(routes []link.Route, devices []link.Device) error {
+func (d *Datapath) prune(routes []link.Route, exits []link.Device) error {
 	if err := d.links.PruneRoutes(routes); err != nil {
 		return err
 	}
@@ -174,7 +170,7 @@ func (d *Datapath) prune(routes []link.Route, devices []link.Device) error {
 			return err
 		}
 	}
-	others, err := d.links.Others(devices)
+	others, err := d.links.Others(exits)
 	if err != nil {
 		return err
 	}
@@ -186,19 +182,20 @@ func (d *Datapath) prune(routes []link.Route, devices []link.Device) error {
 	return nil
 }
 
+// refuseBare names a card by which pods' packets cannot be routed.
+func refuseBare(devices []link.Device) error {
+	for _, device := range devices {
+		if !device.Ethernet {
+			return fmt.Errorf("native routing by %s, which is no Ethernet device: %w", device.Name, errors.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
 func names(devices []link.Device) []string {
 	var all []string
 	for _, device := range devices {
 		all = append(all, device.Name)
-	}
-	return all
-}
-
-// allAddrs are the addresses of all nodes.
-func allAddrs(n datapath.Node) []netip.Addr {
-	all := slices.Clone(n.Addrs)
-	for _, peer := range n.Peers {
-		all = append(all, peer.Addrs...)
 	}
 	return all
 }

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/ciliate-io/ciliate/internal/datapath/masquerade"
+	"github.com/ciliate-io/ciliate/internal/datapath/netfilter"
 )
 
 // Undo removes every trace of ours from the node but sysctls, which others may rely on by now. Pods lose their network.
@@ -20,7 +20,7 @@ func (d *Datapath) Undo(ctx context.Context) error {
 	for _, step := range []func() error{
 		d.deletePods,
 		d.links.RemoveAllRoutes,
-		masquerade.Remove,
+		netfilter.RemoveOldTable,
 		d.objects.DetachSockets,
 		d.detachCards,
 		d.links.DeleteTunnel,

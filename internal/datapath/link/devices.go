@@ -22,8 +22,9 @@ type Device struct {
 	Name  string
 	Index int
 	MTU   int
-	// Ethernet is false for a device without MAC addresses, such as a tunnel of another owner.
-	Ethernet bool
+	// Ethernet devices have MAC addresses. Bare ones have packets that begin with their IP header, such as a tunnel of
+	// another owner. Some are neither.
+	Ethernet, Bare bool
 	// Addrs are those of the node's addresses that sit on it.
 	Addrs []netip.Addr
 }
@@ -35,7 +36,7 @@ func (l *Links) Devices(nodeAddrs []netip.Addr) ([]Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := l.addrsByDevice()
+	addrs, err := l.addrsByDevice(unix.RT_SCOPE_HOST)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,8 @@ func pickDevices(all []netlink.Link, ask func(index int) ([]netip.Addr, bool)) [
 			continue
 		}
 		picked = append(picked, Device{
-			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Ethernet: attrs.EncapType == "ether", Addrs: addrs,
+			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Ethernet: attrs.EncapType == "ether",
+			Bare: isBare(attrs.EncapType), Addrs: addrs,
 		})
 	}
 	slices.SortFunc(picked, func(a, b Device) int { return cmp.Compare(a.Name, b.Name) })
@@ -82,12 +84,42 @@ func (l *Links) Others(devices []Device) ([]Device, error) {
 	}), nil
 }
 
+// Exits lists the devices by which packets can leave the node for elsewhere than a pod: the cards, and every other that
+// has an address of its own, such as the bridge of a virtual network. The first of a device's addresses in each family
+// is the one under which pods' packets leave by it: one of the node's if it is there, any other, or the node's first.
+func (l *Links) Exits(nodeAddrs []netip.Addr) ([]Device, error) {
+	cards, err := l.Devices(nodeAddrs)
+	if err != nil {
+		return nil, err
+	}
+	others, err := l.Others(cards)
+	if err != nil {
+		return nil, err
+	}
+	global, err := l.addrsByDevice(unix.RT_SCOPE_UNIVERSE)
+	if err != nil {
+		return nil, err
+	}
+	others = slices.DeleteFunc(others, func(d Device) bool { return len(global[d.Index]) == 0 })
+	exits := append(cards, others...)
+	for i := range exits {
+		exits[i].Addrs = slices.Concat(exits[i].Addrs, global[exits[i].Index], nodeAddrs)
+	}
+	return slices.DeleteFunc(exits, func(d Device) bool { return !d.Ethernet && !d.Bare }), nil
+}
+
+// isBare tells by its type whether a device's packets begin with their IP header.
+func isBare(encapsulation string) bool {
+	return slices.Contains([]string{"none", "ppp", "ipip", "tunnel6", "sit", "rawip"}, encapsulation)
+}
+
 // isOwn reports whether a device is of our making.
 func isOwn(name string) bool {
 	return strings.HasPrefix(name, "cilium_") || datapath.IsHostIfName(name)
 }
 
-func (l *Links) addrsByDevice() (map[int][]netip.Addr, error) {
+// addrsByDevice lists the addresses that are good for at least this scope; the wider the scope, the smaller its number.
+func (l *Links) addrsByDevice(scope int) (map[int][]netip.Addr, error) {
 	byDevice := map[int][]netip.Addr{}
 	for _, family := range families() {
 		addrs, err := l.nl.AddrList(nil, family)
@@ -95,7 +127,9 @@ func (l *Links) addrsByDevice() (map[int][]netip.Addr, error) {
 			return nil, fmt.Errorf("list addresses: %w", err)
 		}
 		for _, addr := range addrs {
-			byDevice[addr.LinkIndex] = append(byDevice[addr.LinkIndex], toAddr(addr.IP))
+			if addr.Scope <= scope && addr.Flags&unix.IFA_F_DEPRECATED == 0 {
+				byDevice[addr.LinkIndex] = append(byDevice[addr.LinkIndex], toAddr(addr.IP))
+			}
 		}
 	}
 	return byDevice, nil

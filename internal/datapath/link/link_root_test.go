@@ -283,29 +283,6 @@ func TestForwardingKeepsAdvertisedRoutes(t *testing.T) {
 	}
 }
 
-func TestPurgeConntrack(t *testing.T) {
-	node, links := open(t)
-	node.Script(t,
-		"nft add table inet track",
-		"nft add chain inet track output { type filter hook output priority 0 ; }",
-		"nft add rule inet track output ct state new counter",
-		"ip addr add 10.0.1.7/32 dev lo", "ip addr add 10.0.1.8/32 dev lo", "ip addr add fd00:1::7/128 dev lo nodad",
-		"ping -c2 -i0.1 -I 10.0.1.7 127.0.0.1", "ping -c2 -i0.1 -I 10.0.1.8 127.0.0.1",
-		"ping -c2 -i0.1 -I fd00:1::7 ::1")
-	before := node.Run(t, "conntrack", "-L") + node.Run(t, "conntrack", "-L", "-f", "ipv6")
-	if !strings.Contains(before, "10.0.1.7") || !strings.Contains(before, "fd00:1::7") {
-		t.Fatalf("nothing to purge in\n%s", before)
-	}
-	must(t, links.PurgeConntrack([]netip.Addr{netip.MustParseAddr("10.0.1.7"), netip.MustParseAddr("fd00:1::7")}))
-	after := node.Run(t, "conntrack", "-L") + node.Run(t, "conntrack", "-L", "-f", "ipv6")
-	if strings.Contains(after, "10.0.1.7") || strings.Contains(after, "fd00:1::7") {
-		t.Errorf("connections of the addresses are left:\n%s", after)
-	}
-	if !strings.Contains(after, "10.0.1.8") {
-		t.Errorf("the connection of another address is gone:\n%s", after)
-	}
-}
-
 func TestChanges(t *testing.T) {
 	tests := map[string]struct {
 		command string

@@ -27,10 +27,9 @@ const (
 // Links speaks with the kernel about one network namespace: that of the thread which opened it. Its sockets are kept,
 // because opening one costs as much as the request itself.
 type Links struct {
-	nl       *netlink.Handle
-	tracking *tracking
-	sysctls  Sysctls
-	random   io.Reader
+	nl      *netlink.Handle
+	sysctls Sysctls
+	random  io.Reader
 }
 
 // Open makes a Links for the network namespace of the calling thread. MAC addresses come from random.
@@ -39,18 +38,12 @@ func Open(sysctls Sysctls, random io.Reader) (*Links, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	tracking, err := openTracking()
-	if err != nil {
-		nl.Close()
-		return nil, err
-	}
-	return &Links{nl: nl, tracking: tracking, sysctls: sysctls, random: random}, nil
+	return &Links{nl: nl, sysctls: sysctls, random: random}, nil
 }
 
 // Close closes the sockets.
 func (l *Links) Close() {
 	l.nl.Close()
-	l.tracking.close()
 }
 
 // Index is the number of a device, 0 when there is none of that name.

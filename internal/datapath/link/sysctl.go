@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -46,6 +47,32 @@ func (s Sysctls) ensureIfThere(value string, key ...string) error {
 		return err
 	}
 	return nil
+}
+
+// LocalPorts is the range from which the kernel gives sockets their ports.
+func (l *Links) LocalPorts() (first, last uint16, err error) {
+	text, err := l.sysctls.Read("ipv4", "ip_local_port_range")
+	if err != nil {
+		return 0, 0, err
+	}
+	if _, err := fmt.Sscan(text, &first, &last); err != nil {
+		return 0, 0, fmt.Errorf("read ip_local_port_range %q: %w", text, err)
+	}
+	return first, last, nil
+}
+
+// ReservePorts keeps the kernel from giving these ports to sockets, beside those that others have reserved.
+func (l *Links) ReservePorts(first, last uint16) error {
+	key := []string{"ipv4", "ip_local_reserved_ports"}
+	have, err := l.sysctls.Read(key...)
+	if err != nil {
+		return err
+	}
+	want := fmt.Sprintf("%d-%d", first, last)
+	if slices.Contains(strings.Split(have, ","), want) {
+		return nil
+	}
+	return l.sysctls.Ensure(strings.TrimPrefix(have+","+want, ","), key...)
 }
 
 // ensurePlain makes a device of ours take what routing brings: what comes in is forwarded whatever the node's default

@@ -93,7 +93,7 @@ func folders(paths ...string) error {
 // objects reads the compiled objects and writes the configuration into them.
 func objects(cfg Config) ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
-	for _, read := range []func() (*ebpf.CollectionSpec, error){bpfgen.LoadPod, bpfgen.LoadOverlay, bpfgen.LoadNetdev, bpfgen.LoadSock} {
+	for _, read := range []func() (*ebpf.CollectionSpec, error){bpfgen.LoadPod, bpfgen.LoadOverlay, bpfgen.LoadNetdev, bpfgen.LoadSock, bpfgen.LoadConntrack} {
 		spec, err := read()
 		if err != nil {
 			return nil, fmt.Errorf("read compiled object: %w", err)
@@ -104,6 +104,15 @@ func objects(cfg Config) ([]*ebpf.CollectionSpec, error) {
 		specs = append(specs, spec)
 	}
 	return specs, nil
+}
+
+// SweepConnections throws out the connections that are over, and returns how many.
+func (o *Objects) SweepConnections() (int, error) {
+	removed, err := o.programs["sweep_connections"].Run(&ebpf.RunOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("sweep connections: %w", err)
+	}
+	return int(removed), nil
 }
 
 // Maps returns the maps.

@@ -20,32 +20,37 @@ type place struct {
 	program string
 	side    hook
 	tcx     ebpf.AttachType
-	wanted  bool
 }
 
-// cardPlaces says what a card runs: packets that come in concern us only when pods are routed natively.
-func (o *Objects) cardPlaces() []place {
+// cardPlaces says what a card runs.
+func cardPlaces() []place {
 	return []place{
-		{program: "from_netdev", side: ingress, tcx: ebpf.AttachTCXIngress, wanted: o.config.Native},
-		{program: "to_netdev", side: egress, tcx: ebpf.AttachTCXEgress, wanted: true},
+		{program: "from_netdev", side: ingress, tcx: ebpf.AttachTCXIngress},
+		{program: "to_netdev", side: egress, tcx: ebpf.AttachTCXEgress},
 	}
 }
 
-// AttachNetdev puts from_netdev and to_netdev on a card of the node, as far as the routing mode needs them, and takes off
-// what it does not. Only Ethernet cards are accepted. Where the kernel has TCX the programs are pinned links, elsewhere
-// clsact filters.
+// barePlaces says what a device without MAC addresses runs.
+func barePlaces() []place {
+	return []place{
+		{program: "from_bare", side: ingress, tcx: ebpf.AttachTCXIngress},
+		{program: "to_bare", side: egress, tcx: ebpf.AttachTCXEgress},
+	}
+}
+
+// AttachNetdev puts our programs on a device of the node: those for Ethernet, or those for packets that begin with their
+// IP header. Where the kernel has TCX the programs are pinned links, elsewhere clsact filters.
 func (o *Objects) AttachNetdev(ifindex int) error {
 	device, err := o.netlink.LinkByIndex(ifindex)
 	if err != nil {
 		return fmt.Errorf("look at device %d: %w", ifindex, err)
 	}
-	if kind := device.Attrs().EncapType; kind != "ether" {
-		return fmt.Errorf("device %s is of type %s, not Ethernet", device.Attrs().Name, kind)
+	places := barePlaces()
+	if device.Attrs().EncapType == "ether" {
+		places = cardPlaces()
 	}
-	for _, p := range o.cardPlaces() {
-		if !p.wanted {
-			err = o.detachCard(ifindex, p)
-		} else if err = o.attachTCX(ifindex, p); errors.Is(err, ebpf.ErrNotSupported) {
+	for _, p := range places {
+		if err = o.attachTCX(ifindex, p); errors.Is(err, ebpf.ErrNotSupported) {
 			err = o.attachCardFilter(ifindex, p)
 		}
 		if err != nil {
@@ -57,7 +62,7 @@ func (o *Objects) AttachNetdev(ifindex int) error {
 
 // DetachNetdev takes everything of ours off a card. One that is gone already is no error.
 func (o *Objects) DetachNetdev(ifindex int) error {
-	for _, p := range o.cardPlaces() {
+	for _, p := range append(cardPlaces(), barePlaces()...) {
 		if err := o.detachCard(ifindex, p); err != nil {
 			return err
 		}

@@ -23,11 +23,7 @@ func TestNetdevRunsEachProgramOnce(t *testing.T) {
 		deeds func(t *testing.T, bpffs string, card int) *Objects
 		want  map[string]int
 	}{
-		"a card of a node with a tunnel": {
-			deeds: func(t *testing.T, bpffs string, card int) *Objects { return attached(t, tunnel, bpffs, card) },
-			want:  map[string]int{"to_netdev": 1},
-		},
-		"a card of a node with native routing": {
+		"a card": {
 			deeds: func(t *testing.T, bpffs string, card int) *Objects { return attached(t, native, bpffs, card) },
 			want:  map[string]int{"from_netdev": 1, "to_netdev": 1},
 		},
@@ -43,12 +39,12 @@ func TestNetdevRunsEachProgramOnce(t *testing.T) {
 				attached(t, native, bpffs, card)
 				return attached(t, tunnel, bpffs, card)
 			},
-			want: map[string]int{"to_netdev": 1},
+			want: map[string]int{"from_netdev": 1, "to_netdev": 1},
 		},
 		"filters of a kernel without TCX": {
 			deeds: func(t *testing.T, bpffs string, card int) *Objects {
 				o := loaded(t, native, bpffs)
-				for _, p := range o.cardPlaces() {
+				for _, p := range cardPlaces() {
 					if err := o.attachCardFilter(card, p); err != nil {
 						t.Fatal(err)
 					}
@@ -127,7 +123,7 @@ func attached(t *testing.T, cfg Config, bpffs string, card int) *Objects {
 func running(t *testing.T, o *Objects, card int) map[string]int {
 	t.Helper()
 	count := map[string]int{}
-	for _, p := range o.cardPlaces() {
+	for _, p := range cardPlaces() {
 		f, err := o.filter(card, p.side)
 		if err != nil {
 			t.Fatal(err)

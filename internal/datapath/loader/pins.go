@@ -20,7 +20,7 @@ import (
 
 // local says that a map belongs to one set of programs and is not pinned: constants, and scratch space.
 func local(name string) bool {
-	return strings.HasPrefix(name, ".") || name == "scratch"
+	return strings.HasPrefix(name, ".") || strings.HasPrefix(name, "scratch")
 }
 
 // adoptMaps returns every shared map: the pinned one where it has the layout of the object, else a new one in its place.

@@ -144,8 +144,8 @@ func TestAMapOfAnotherLayoutIsReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pinned.Close()
-			if got := pinned.ValueSize(); got != 24 {
-				t.Errorf("value of the pinned map: got %d bytes, want 24", got)
+			if got := pinned.ValueSize(); got != 28 {
+				t.Errorf("value of the pinned map: got %d bytes, want 28", got)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -28,7 +29,7 @@ func (m *Maps) PutEndpoint(ep datapath.Endpoint, ifc datapath.Interface) error {
 	if err := m.endpointIfs.Lookup(index, &old); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read endpoint of device %d: %w", ifc.HostIndex, err)
 	}
-	byAddr := bpfgen.Endpoint{Ifindex: index, Identity: byIf.Identity, Id: byIf.Id, Mac: byIf.Mac, HostMac: byIf.HostMac}
+	byAddr := bpfgen.Endpoint{Ifindex: index, Identity: byIf.Identity, Id: byIf.Id, Mac: byIf.Mac, HostMac: byIf.HostMac, Generation: generation(ep)}
 	for _, a := range ep.Addrs {
 		if err := m.endpoints.Put(key(a), byAddr); err != nil {
 			return fmt.Errorf("write endpoint %d under %s: %w", ep.ID, a, err)
@@ -45,6 +46,14 @@ func (m *Maps) PutEndpoint(ep datapath.Endpoint, ifc datapath.Interface) error {
 		}
 	}
 	return nil
+}
+
+// generation tells apart the pods that have an address one after the other, and is the same for one pod whichever agent
+// asks. 0 means "no pod" in connections.
+func generation(ep datapath.Endpoint) uint32 {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(ep.UID)) // never fails
+	return max(hash.Sum32(), 1)
 }
 
 // entryByIf checks the endpoint and lays it out.

@@ -14,6 +14,7 @@ import (
 type Maps struct {
 	endpoints, endpointIfs, ipcache, cidrs, identities, fragments, metrics, node *ebpf.Map
 	frontends, backends, reverse, affinities                                     *ebpf.Map
+	conntrackTCP, conntrackOther, cards                                          *ebpf.Map
 }
 
 // New takes maps by their names; all must be there. They stay the caller's to close.
@@ -30,18 +31,21 @@ func New(byName map[string]*ebpf.Map) (*Maps, error) {
 // fields is the table of names.
 func (m *Maps) fields() map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{
-		"endpoints":     &m.endpoints,
-		"endpoint_ifs":  &m.endpointIfs,
-		"ipcache":       &m.ipcache,
-		"ipcache_cidrs": &m.cidrs,
-		"identities":    &m.identities,
-		"fragments":     &m.fragments,
-		"metrics":       &m.metrics,
-		"node":          &m.node,
-		"frontends":     &m.frontends,
-		"backends":      &m.backends,
-		"reverse":       &m.reverse,
-		"affinities":    &m.affinities,
+		"endpoints":       &m.endpoints,
+		"endpoint_ifs":    &m.endpointIfs,
+		"ipcache":         &m.ipcache,
+		"ipcache_cidrs":   &m.cidrs,
+		"identities":      &m.identities,
+		"fragments":       &m.fragments,
+		"metrics":         &m.metrics,
+		"node":            &m.node,
+		"frontends":       &m.frontends,
+		"backends":        &m.backends,
+		"reverse":         &m.reverse,
+		"affinities":      &m.affinities,
+		"conntrack_tcp":   &m.conntrackTCP,
+		"conntrack_other": &m.conntrackOther,
+		"cards":           &m.cards,
 	}
 }
 

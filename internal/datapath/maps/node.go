@@ -19,13 +19,15 @@ type NodeConfig struct {
 	// Addrs are this node's underlay addresses; the first of each family is the outer source of tunnel packets, and must
 	// be the one that other nodes know as this node's. Without one the kernel chooses.
 	Addrs []netip.Addr
+	// NATFirst to NATLast are the ports that stand for those of pods behind the node's address.
+	NATFirst, NATLast uint16
 	// Routers are this node's router addresses, at most one a family.
 	Routers []netip.Addr
 }
 
 // SetNode writes the node's values, all at once.
 func (m *Maps) SetNode(c NodeConfig) error {
-	n := bpfgen.NodeConfig{TunnelIfindex: uint32(c.TunnelIfindex), Mtu: uint32(c.MTU)}
+	n := bpfgen.NodeConfig{TunnelIfindex: uint32(c.TunnelIfindex), Mtu: uint32(c.MTU), NatFirst: c.NATFirst, NatLast: c.NATLast}
 	n.Underlay4.B, n.Underlay6.B = firsts(c.Addrs)
 	n.Router4.B, n.Router6.B = firsts(c.Routers)
 	if err := m.node.Put(uint32(0), n); err != nil {

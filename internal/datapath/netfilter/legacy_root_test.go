@@ -3,7 +3,7 @@
 
 //go:build root
 
-package masquerade
+package netfilter
 
 import (
 	"testing"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright Authors of Ciliate
 
-package masquerade
+package netfilter
 
 import (
 	"fmt"

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Copyright Authors of Ciliate */
+
+/* Translating a conversation: choosing what it is called on the other side, and leading its packets
+ * and the ICMP errors about them there and back.
+ */
+#ifndef CILIATE_NAT_H
+#define CILIATE_NAT_H
+
+#include "conntrack.h"
+#include "encap.h"
+#include "icmp.h"
+#include "rewrite.h"
+
+enum nat_number {
+	/* Ports that are tried for a new connection. With half of them in use to one peer, one
+	 * connection in 65,000 finds none.
+	 */
+	NAT_TRIES = 16,
+	/* Answer of a translation: it is none of ours. */
+	NAT_FOREIGN = 1,
+	ECHO_IDS = 1 << 16,
+};
+
+static __always_inline struct packet *packet_at_hand(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+static __always_inline struct translation *translation_at_hand(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch_nat, &zero);
+}
+
+/* An echo has its id where others have a port. */
+static __always_inline int parse_echo(struct __sk_buff *skb, struct packet *pkt)
+{
+	__be16 id;
+
+	if (pkt->fragment == FRAGMENT_LATER || !is_echo(pkt))
+		return TC_ACT_OK;
+	if (bpf_skb_load_bytes(skb, pkt->l4_offset + ECHO_ID, &id, sizeof(id)))
+		return -DROP_INVALID_PACKET;
+	if (is_echo_request(pkt->protocol, pkt->icmp_type))
+		pkt->sport = id;
+	else
+		pkt->dport = id;
+	return TC_ACT_OK;
+}
+
+/* Whether the node itself would take a packet with this tuple. */
+static __always_inline bool node_has_socket(struct __sk_buff *skb, const struct tuple *t)
+{
+	struct bpf_sock_tuple end = {};
+	__u32 bytes = sizeof(end.ipv4);
+	struct bpf_sock *sk;
+
+	if (addr_is_mapped(&t->saddr)) {
+		end.ipv4.saddr = mapped_ipv4(&t->saddr);
+		end.ipv4.daddr = mapped_ipv4(&t->daddr);
+		end.ipv4.sport = t->sport;
+		end.ipv4.dport = t->dport;
+	} else {
+		__builtin_memcpy(end.ipv6.saddr, &t->saddr, sizeof(end.ipv6.saddr));
+		__builtin_memcpy(end.ipv6.daddr, &t->daddr, sizeof(end.ipv6.daddr));
+		end.ipv6.sport = t->sport;
+		end.ipv6.dport = t->dport;
+		bytes = sizeof(end.ipv6);
+	}
+	if (t->protocol == PROTOCOL_TCP)
+		sk = bpf_skc_lookup_tcp(skb, &end, bytes, BPF_F_CURRENT_NETNS, 0);
+	else if (t->protocol == PROTOCOL_UDP)
+		sk = bpf_sk_lookup_udp(skb, &end, bytes, BPF_F_CURRENT_NETNS, 0);
+	else
+		return false;
+	if (!sk)
+		return false;
+	bpf_sk_release(sk);
+	return true;
+}
+
+/* Makes the other direction again after it was evicted. NULL: another connection has its place. */
+static __always_inline struct connection *connection_restore(struct translation *w,
+							     const struct connection *c)
+{
+	w->entry = *c;
+	tuple_reverse(&w->entry.becomes, &w->from);
+	if (connection_put(&w->back, &w->entry, BPF_NOEXIST))
+		return NULL;
+	return connection_lookup(&w->back);
+}
+
+/* Notes a packet in both directions. False: the other one's place is taken by another connection,
+ * so that this one is over.
+ */
+static __always_inline bool connection_keep(struct __sk_buff *skb, const struct packet *pkt,
+					    struct translation *w, struct connection *c)
+{
+	__u8 seen = seen_in(skb, pkt);
+	struct connection *other;
+	__u64 expires;
+
+	tuple_reverse(&w->back, &c->becomes);
+	other = connection_lookup(&w->back);
+	if (!other)
+		other = connection_restore(w, c);
+	if (!other || other->generation != c->generation ||
+	    !tuple_is_reverse(&other->becomes, &w->from))
+		return false;
+	/* One that opens again begins anew. */
+	if (seen == SEEN_SYN && ((c->seen | other->seen) & (SEEN_FIN | SEEN_RST)))
+		c->seen = other->seen = 0;
+	if ((c->seen | seen) != c->seen)
+		c->seen |= seen;
+	expires = bpf_ktime_get_ns() + seconds(lifetime(pkt->protocol, c->seen, other->seen));
+	/* Not with every packet: two processors would fight for the line. Shorter lives count. */
+	if (expires - c->expires > seconds(1))
+		c->expires = other->expires = expires;
+	return true;
+}
+
+/* Takes the reply's place in the table, if it is free or held by what is dead. 1: taken.
+ *
+ * This and the functions below that take nothing but skb are no inlines, so that the verifier reads
+ * each of them once, and not once for each way that leads there.
+ */
+__noinline int connection_claim(struct __sk_buff *skb)
+{
+	struct translation *w = translation_at_hand();
+	__u64 now = bpf_ktime_get_ns();
+	struct connection *have;
+
+	if (!w)
+		return 0;
+	__builtin_memset(&w->entry, 0, sizeof(w->entry));
+	w->entry.generation = w->generation;
+	w->entry.expires = now + seconds(LIFETIME_OPENING);
+	tuple_reverse(&w->back, &w->becomes);
+	tuple_reverse(&w->entry.becomes, &w->from);
+	if (w->source_is_node && node_has_socket(skb, &w->back))
+		return 0;
+	if (!connection_put(&w->back, &w->entry, BPF_NOEXIST))
+		return 1;
+	have = connection_lookup(&w->back);
+	if (!have)
+		return 0;
+	if (!tuple_equal(&have->becomes, &w->entry.becomes) && have->expires > now &&
+	    connection_is_current(&w->back, have))
+		return 0;
+	return !connection_put(&w->back, &w->entry, BPF_ANY);
+}
+
+/* Whether a port may stand for a pod's: the kernel gives it to no socket, unless a program asks for
+ * it by name.
+ */
+static __always_inline bool is_nat_port(const struct node_config *here, __be16 port)
+{
+	__u16 p = bpf_ntohs(port);
+
+	return p >= here->nat_first && p <= here->nat_last;
+}
+
+/* Another port, or id of an echo. 0: the protocol has none that could be another. */
+static __always_inline __be16 draw_port(const struct node_config *here, const struct tuple *t)
+{
+	__u32 dice = bpf_get_prandom_u32();
+
+	switch (t->protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_UDPLITE:
+		return bpf_htons(here->nat_first + dice % (here->nat_last - here->nat_first + 1u));
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMPV6:
+		return t->sport ? bpf_htons(dice % ECHO_IDS) : 0;
+	}
+	return 0;
+}
+
+/* Whether the source port may stay as it is. */
+static __always_inline bool keeps_port(const struct node_config *here, const struct translation *w)
+{
+	switch (w->from.protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_UDPLITE:
+		return !w->source_is_node || is_nat_port(here, w->becomes.sport);
+	}
+	return true;
+}
+
+/* Writes both entries of the new connection at hand, after it has found a source port. */
+__noinline int connection_open(struct __sk_buff *skb)
+{
+	const struct node_config *here = node_config();
+	struct translation *w = translation_at_hand();
+	struct packet *pkt = packet_at_hand();
+	bool found = false;
+
+	if (!here || !w || !pkt)
+		return -DROP_NAT_NO_MAPPING;
+	for (int i = 0; i < NAT_TRIES && !found; i++) {
+		if (i || !keeps_port(here, w)) {
+			w->becomes.sport = w->source_is_node ? draw_port(here, &w->from) : 0;
+			if (!w->becomes.sport)
+				return -DROP_NAT_NO_MAPPING;
+		}
+		found = connection_claim(skb);
+	}
+	if (!found)
+		return -DROP_NAT_NO_MAPPING;
+	w->entry.seen = seen_in(skb, pkt);
+	w->entry.becomes = w->becomes;
+	return connection_put(&w->from, &w->entry, BPF_ANY) ? -DROP_NO_CONNECTION : TC_ACT_OK;
+}
+
+static __always_inline bool parse_quoted_ipv4(struct __sk_buff *skb, struct quoted *q)
+{
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(skb, q->l3_offset, &ip, sizeof(ip)))
+		return false;
+	if (ip.version != 4 || ip.ihl < IPV4_MIN_IHL ||
+	    (ip.frag_off & bpf_htons(IPV4_FRAGMENT_OFFSET)))
+		return false;
+	map_ipv4(&q->t.saddr, ip.saddr);
+	map_ipv4(&q->t.daddr, ip.daddr);
+	q->t.protocol = ip.protocol;
+	q->l4_offset = q->l3_offset + ip.ihl * IPV4_WORD;
+	return true;
+}
+
+/* Quoted extension headers are not looked behind: nobody sends them but with fragments. */
+static __always_inline bool parse_quoted_ipv6(struct __sk_buff *skb, struct quoted *q)
+{
+	struct ipv6hdr ip;
+
+	if (bpf_skb_load_bytes(skb, q->l3_offset, &ip, sizeof(ip)) || ip.version != 6)
+		return false;
+	__builtin_memcpy(&q->t.saddr, &ip.saddr, sizeof(q->t.saddr));
+	__builtin_memcpy(&q->t.daddr, &ip.daddr, sizeof(q->t.daddr));
+	q->t.protocol = ip.nexthdr;
+	q->l4_offset = q->l3_offset + sizeof(ip);
+	return true;
+}
+
+static __always_inline bool parse_quoted_ports(struct __sk_buff *skb, struct quoted *q)
+{
+	__be16 ports[2];
+	__u8 type;
+
+	switch (q->t.protocol) {
+	case PROTOCOL_TCP:
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+	case PROTOCOL_UDPLITE:
+		if (bpf_skb_load_bytes(skb, q->l4_offset, ports, sizeof(ports)))
+			return false;
+		q->t.sport = ports[0];
+		q->t.dport = ports[1];
+		return true;
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMPV6:
+		if (bpf_skb_load_bytes(skb, q->l4_offset, &type, sizeof(type)) ||
+		    bpf_skb_load_bytes(skb, q->l4_offset + ECHO_ID, ports, sizeof(ports[0])))
+			return false;
+		q->echo = true;
+		if (is_echo_request(q->t.protocol, type))
+			q->t.sport = ports[0];
+		else if (is_echo_reply(q->t.protocol, type))
+			q->t.dport = ports[0];
+		else
+			return false;
+		return true;
+	}
+	return true;
+}
+
+/* Changes a field of the quoted packet; the error's checksum covers it. */
+static __always_inline int replace_quoted_port(struct __sk_buff *skb, const struct packet *pkt,
+					       const struct quoted *q, __u32 field, __be16 from,
+					       __be16 to)
+{
+	if (from == to)
+		return TC_ACT_OK;
+	if (bpf_l4_csum_replace(skb, pkt->l4_offset + ICMP_CHECKSUM, from, to, sizeof(to)) ||
+	    bpf_skb_store_bytes(skb, q->l4_offset + (q->echo ? ECHO_ID : field), &to, sizeof(to),
+				0))
+		return -DROP_WRITE_ERROR;
+	return TC_ACT_OK;
+}
+
+/* In IPv4 the quoted header's own checksum makes up for the change. */
+static __always_inline int replace_quoted_ipv4(struct __sk_buff *skb, const struct quoted *q,
+					       __u32 field, const struct addr *from,
+					       const struct addr *to)
+{
+	__be32 old = mapped_ipv4(from), new = mapped_ipv4(to);
+
+	if (old == new)
+		return TC_ACT_OK;
+	if (bpf_l3_csum_replace(skb, q->l3_offset + offsetof(struct iphdr, check), old, new,
+				sizeof(new)) ||
+	    bpf_skb_store_bytes(skb, q->l3_offset + field, &new, sizeof(new), 0))
+		return -DROP_WRITE_ERROR;
+	return TC_ACT_OK;
+}
+
+static __always_inline int replace_quoted_ipv6(struct __sk_buff *skb, const struct packet *pkt,
+					       const struct quoted *q, __u32 field,
+					       const struct addr *from, const struct addr *to)
+{
+	__s64 change;
+
+	if (addr_equal(from, to))
+		return TC_ACT_OK;
+	change = bpf_csum_diff((__be32 *)from, sizeof(*from), (__be32 *)to, sizeof(*to), 0);
+	if (bpf_l4_csum_replace(skb, pkt->l4_offset + ICMP_CHECKSUM, 0, change, 0) ||
+	    bpf_skb_store_bytes(skb, q->l3_offset + field, to, sizeof(*to), 0))
+		return -DROP_WRITE_ERROR;
+	return TC_ACT_OK;
+}
+
+/* The quoted packet went the other way: what the connection becomes, reversed, is what it was. */
+static __always_inline int rewrite_quoted(struct __sk_buff *skb, const struct packet *pkt,
+					  const struct quoted *q, const struct tuple *becomes)
+{
+	const struct addr *saddr = &becomes->daddr, *daddr = &becomes->saddr;
+	int verdict;
+
+	if (pkt->family == AF_INET) {
+		verdict = replace_quoted_ipv4(skb, q, offsetof(struct iphdr, saddr), &q->t.saddr,
+					      saddr);
+		if (!verdict)
+			verdict = replace_quoted_ipv4(skb, q, offsetof(struct iphdr, daddr),
+						      &q->t.daddr, daddr);
+	} else {
+		verdict = replace_quoted_ipv6(skb, pkt, q, offsetof(struct ipv6hdr, saddr),
+					      &q->t.saddr, saddr);
+		if (!verdict)
+			verdict = replace_quoted_ipv6(skb, pkt, q, offsetof(struct ipv6hdr, daddr),
+						      &q->t.daddr, daddr);
+	}
+	if (verdict)
+		return verdict;
+	verdict = replace_quoted_port(skb, pkt, q, SOURCE_PORT, q->t.sport, becomes->dport);
+	if (verdict)
+		return verdict;
+	return replace_quoted_port(skb, pkt, q, DESTINATION_PORT, q->t.dport, becomes->sport);
+}
+
+/* Leads an ICMP error to who sent the packet that it is about. NAT_FOREIGN: nobody of ours. */
+__noinline int translate_error(struct __sk_buff *skb)
+{
+	struct translation *w = translation_at_hand();
+	struct packet *pkt = packet_at_hand();
+	const struct connection *c;
+	struct quoted *q;
+	int verdict;
+
+	if (!w || !pkt)
+		return -DROP_NAT_NO_MAPPING;
+	q = &w->quoted;
+	__builtin_memset(q, 0, sizeof(*q));
+	q->t.kind = CONNECTION_TRANSLATED;
+	q->l3_offset = pkt->l4_offset + sizeof(struct icmp_error);
+	if (pkt->family == AF_INET ? !parse_quoted_ipv4(skb, q) : !parse_quoted_ipv6(skb, q))
+		return NAT_FOREIGN;
+	if (!parse_quoted_ports(skb, q))
+		return NAT_FOREIGN;
+	tuple_reverse(&w->back, &q->t);
+	c = connection_lookup(&w->back);
+	if (!c || !connection_is_current(&w->back, c))
+		return NAT_FOREIGN;
+	w->becomes = c->becomes;
+	verdict = rewrite_quoted(skb, pkt, q, &w->becomes);
+	if (verdict)
+		return verdict;
+	/* A router on the way keeps its own address. */
+	if (addr_equal(&pkt->saddr, &w->back.saddr)) {
+		verdict = replace_source(skb, pkt, &w->becomes.saddr);
+		if (verdict)
+			return verdict;
+	}
+	if (!addr_equal(&pkt->daddr, &w->back.daddr))
+		return TC_ACT_OK;
+	return replace_destination(skb, pkt, &w->becomes.daddr);
+}
+
+/* Leads a packet of a known connection to its other side. NAT_FOREIGN: it is none. */
+__noinline int translate_known(struct __sk_buff *skb)
+{
+	struct translation *w = translation_at_hand();
+	struct packet *pkt = packet_at_hand();
+	struct connection *c;
+
+	if (!w || !pkt)
+		return -DROP_NAT_NO_MAPPING;
+	tuple_of(&w->from, pkt);
+	c = connection_lookup(&w->from);
+	if (!c || !connection_is_current(&w->from, c) || !connection_keep(skb, pkt, w, c))
+		return NAT_FOREIGN;
+	w->becomes = c->becomes;
+	return rewrite(skb, pkt, &w->becomes);
+}
+
+#endif
