@@ -17,6 +17,7 @@ import (
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
+	"github.com/ciliate-io/ciliate/controllers/agent/connection"
 	"github.com/ciliate-io/ciliate/controllers/agent/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/agent/identity"
 	"github.com/ciliate-io/ciliate/controllers/agent/ipcache"
@@ -54,6 +55,7 @@ type Datapath interface {
 	ServiceCapacity() services.Capacity
 	AttachSockets() error
 	DestroySockets(ctx context.Context, gone []services.Backend) error
+	SweepConnections() error
 	Counts() ([]dp.Count, error)
 	MapUsage() ([]dp.MapUsage, error)
 }
@@ -121,7 +123,8 @@ func (s *Start) setup(mgr ctrl.Manager, d Deps) error {
 			return err
 		}
 	}
-	for _, runnable := range []manager.Runnable{s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s.services, s} {
+	for _, runnable := range []manager.Runnable{s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s.services,
+		connection.New(d.Datapath, d.Clock), s} {
 		if err := mgr.Add(runnable); err != nil {
 			return err
 		}

@@ -41,9 +41,8 @@ type Node struct {
 	PodCIDRs []netip.Prefix
 	// Routers are the router addresses, one a family: the pods' gateways, on cilium_host.
 	Routers []netip.Addr
-	// ClusterCIDRs are all ranges of pods of the cluster: packets to them are never masqueraded.
-	ClusterCIDRs []netip.Prefix
-	// Masquerade gives packets from pods to addresses outside the cluster the node's address.
+	// Masquerade gives packets from pods to addresses outside the cluster the node's address. What is inside, the routes
+	// say.
 	Masquerade bool
 	// Peers are the other nodes.
 	Peers []Peer

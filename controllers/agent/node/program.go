@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -79,13 +78,11 @@ func (r *Reconciler) desired(ctx context.Context, node *v1alpha1.CiliumNode) (dp
 	desired := dp.Node{Addrs: own.Addrs, PodCIDRs: own.PodCIDRs, Routers: own.Routers, Masquerade: r.masquerades()}
 	for i := range nodes.Items {
 		peer := translate.Peer(&nodes.Items[i])
-		desired.ClusterCIDRs = append(desired.ClusterCIDRs, peer.PodCIDRs...)
 		if peer.Name != r.NodeName && len(peer.Addrs) > 0 {
 			desired.Peers = append(desired.Peers, peer)
 		}
 	}
 	slices.SortFunc(desired.Peers, func(a, b dp.Peer) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(desired.ClusterCIDRs, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
 	return desired, nil
 }
 

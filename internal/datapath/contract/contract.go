@@ -34,6 +34,7 @@ type Datapath interface {
 	ServiceCapacity() service.Capacity
 	AttachSockets() error
 	DestroySockets(ctx context.Context, gone []service.Backend) error
+	SweepConnections() error
 	Counts() ([]datapath.Count, error)
 	MapUsage() ([]datapath.MapUsage, error)
 	ForeignServices() (found bool, who string, err error)
@@ -77,6 +78,7 @@ func Test(t *testing.T, newNode func(t *testing.T) Node) {
 		"routes are synced, added and removed":                   routes,
 		"identities are added and removed twice":                 identities,
 		"services are written and deleted":                       services,
+		"connections are swept at any time":                      sweep,
 		"maps say how full they are":                             mapUsage,
 		"nobody else translates services":                        noForeignServices,
 		"changes end with their context":                         changesEnd,

@@ -49,6 +49,12 @@ func services(t *testing.T, n Node) {
 	}
 }
 
+func sweep(t *testing.T, n Node) {
+	for range 2 {
+		must(t, n.Datapath.SweepConnections())
+	}
+}
+
 func wantServices(t *testing.T, n Node, want service.State) {
 	t.Helper()
 	got, err := n.Datapath.Services()

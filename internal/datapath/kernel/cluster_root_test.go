@@ -110,11 +110,10 @@ func (c *cluster) newNode(t *testing.T, number int, m mode) *clusterNode {
 		"ip addr add "+addr4+"/24 dev eth0", "ip addr add "+addr6+"/64 dev eth0 nodad",
 		"ip route add default via "+world4, "ip -6 route add default via "+world6)
 	n.want = datapath.Node{
-		Addrs:        addrs(addr4, addr6),
-		PodCIDRs:     prefixes(fmt.Sprintf("10.0.%d.0/24", number), fmt.Sprintf("fd00:%d::/64", number)),
-		Routers:      addrs(fmt.Sprintf("10.0.%d.1", number), fmt.Sprintf("fd00:%d::1", number)),
-		ClusterCIDRs: prefixes("10.0.0.0/16", "fd00::/16"),
-		Masquerade:   true,
+		Addrs:      addrs(addr4, addr6),
+		PodCIDRs:   prefixes(fmt.Sprintf("10.0.%d.0/24", number), fmt.Sprintf("fd00:%d::/64", number)),
+		Routers:    addrs(fmt.Sprintf("10.0.%d.1", number), fmt.Sprintf("fd00:%d::1", number)),
+		Masquerade: true,
 	}
 	if m.over6 {
 		slices.Reverse(n.want.Addrs)

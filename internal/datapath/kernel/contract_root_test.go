@@ -63,11 +63,10 @@ func newNode(t testing.TB, addr4, addr6 string) testNode {
 		Datapath: open(t, datapath.Config{TunnelPort: 8472}),
 		netns:    own,
 		want: datapath.Node{
-			Addrs:        addrs(addr4, addr6),
-			PodCIDRs:     prefixes("10.0.1.0/24", "fd00:1::/64"),
-			Routers:      addrs("10.0.1.1", "fd00:1::1"),
-			ClusterCIDRs: prefixes("10.0.0.0/16", "fd00::/16"),
-			Masquerade:   true,
+			Addrs:      addrs(addr4, addr6),
+			PodCIDRs:   prefixes("10.0.1.0/24", "fd00:1::/64"),
+			Routers:    addrs("10.0.1.1", "fd00:1::1"),
+			Masquerade: true,
 			Peers: []datapath.Peer{{
 				Name: "two", Addrs: addrs("192.0.2.2", "2001:db8::2"),
 				PodCIDRs: prefixes("10.0.2.0/24", "fd00:2::/64"), Routers: addrs("10.0.2.1", "fd00:2::1"),
