@@ -64,6 +64,8 @@ static __always_inline bool is_echo(const struct packet *pkt)
 /* Errors are never answered by errors. */
 static __always_inline bool is_icmp_error(const struct packet *pkt)
 {
+	if (pkt->fragment == FRAGMENT_LATER)
+		return false;
 	if (pkt->protocol == PROTOCOL_ICMPV6)
 		return pkt->icmp_type < ICMPV6_FIRST_INFORMATIONAL;
 	if (pkt->protocol != PROTOCOL_ICMP)

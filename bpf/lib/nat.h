@@ -280,7 +280,9 @@ static __always_inline bool parse_quoted_ports(struct __sk_buff *skb, struct quo
 	return true;
 }
 
-/* Changes a field of the quoted packet; the error's checksum covers it. */
+/* Changes a field of the quoted packet; the error's checksum covers it. The quoted packet's own sum
+ * stays: nobody looks at it, and most quotations end before it.
+ */
 static __always_inline int replace_quoted_port(struct __sk_buff *skb, const struct packet *pkt,
 					       const struct quoted *q, __u32 field, __be16 from,
 					       __be16 to)

@@ -41,6 +41,10 @@ type frame struct {
 	// protocol is UDP when it is zero.
 	protocol     uint8
 	sport, dport uint16
+	// flags are those of TCP.
+	flags byte
+	// summed fills the checksums of TCP and UDP, which are zero else.
+	summed bool
 	// payload follows the ports of TCP and UDP, or is all there is behind the IP header for other protocols.
 	payload []byte
 	// raw replaces everything behind the Ethernet header.
@@ -84,19 +88,27 @@ func (f frame) l4(src, dst netip.Addr) []byte {
 		b := binary.BigEndian.AppendUint16(nil, f.sport)
 		b = binary.BigEndian.AppendUint16(b, f.dport)
 		b = binary.BigEndian.AppendUint16(b, uint16(8+len(f.payload)))
-		return append(append(b, 0, 0), f.payload...)
+		return f.sum(append(append(b, 0, 0), f.payload...), 6, src, dst)
 	case f.protocol == protoTCP:
 		b := make([]byte, 20, 20+len(f.payload))
 		binary.BigEndian.PutUint16(b, f.sport)
 		binary.BigEndian.PutUint16(b[2:], f.dport)
-		b[12] = 5 << 4
-		return append(b, f.payload...)
+		b[12], b[13] = 5<<4, f.flags
+		return f.sum(append(b, f.payload...), 16, src, dst)
 	case f.protocol == protoICMP:
 		return sum(append([]byte{}, f.payload...), nil)
 	case f.protocol == protoICMPv6:
 		return sum(append([]byte{}, f.payload...), pseudo(src, dst, len(f.payload)))
 	}
 	return f.payload
+}
+
+// sum fills the checksum at an offset.
+func (f frame) sum(message []byte, at int, src, dst netip.Addr) []byte {
+	if f.summed {
+		binary.BigEndian.PutUint16(message[at:], checksum(append(pseudoOf(f.protocol, src, dst, len(message)), message...)))
+	}
+	return message
 }
 
 func (f frame) ipv4(src, dst netip.Addr) []byte {
@@ -184,7 +196,10 @@ func sum(message, before []byte) []byte {
 }
 
 // pseudo is what ICMPv6 sums before its message.
-func pseudo(src, dst netip.Addr, length int) []byte {
+func pseudo(src, dst netip.Addr, length int) []byte { return pseudoOf(protoICMPv6, src, dst, length) }
+
+// pseudoOf is what a protocol sums before its message; for IPv4 the sum is the same in this order.
+func pseudoOf(protocol byte, src, dst netip.Addr, length int) []byte {
 	b := append(src.AsSlice(), dst.AsSlice()...)
-	return append(binary.BigEndian.AppendUint32(b, uint32(length)), 0, 0, 0, protoICMPv6)
+	return append(binary.BigEndian.AppendUint32(b, uint32(length)), 0, 0, 0, protocol)
 }

@@ -57,6 +57,9 @@ const (
 	identityA, identityB, identityRemote, identityThird = 1001, 1002, 1003, 1004
 )
 
+// natFirst to natLast are the ports that stand for pods'.
+const natFirst, natLast = 20000, 20099
+
 // bench is a node with two real pods and maps that know of others; its programs are run packet by packet.
 type bench struct {
 	*node
@@ -108,7 +111,7 @@ func (b *bench) setNode(t testing.TB, mtu int) {
 	lo, err := b.link.LinkByName("lo")
 	must(t, err)
 	must(t, b.maps.SetNode(maps.NodeConfig{
-		TunnelIfindex: lo.Attrs().Index, MTU: mtu, Routers: b.routers,
+		TunnelIfindex: lo.Attrs().Index, MTU: mtu, Routers: b.routers, NATFirst: natFirst, NATLast: natLast,
 		Addrs: []netip.Addr{netip.MustParseAddr(here4), netip.MustParseAddr(here6)},
 	}))
 }

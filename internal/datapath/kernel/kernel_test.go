@@ -114,3 +114,27 @@ func TestTunnelRoutes(t *testing.T) {
 }
 
 func addresses() cmp.Option { return cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}) }
+
+func TestNATPorts(t *testing.T) {
+	tests := map[string]struct {
+		local ports
+		want  ports
+		free  bool
+	}{
+		"the kernel's default":                {local: ports{32768, 60999}, want: ports{1024, 29999}, free: true},
+		"most below are the kernel's":         {local: ports{10000, 40000}, want: ports{40001, 65535}, free: true},
+		"most above are the kernel's":         {local: ports{15000, 65535}, want: ports{1024, 14999}, free: true},
+		"the kernel's are among the node's":   {local: ports{30500, 31000}, want: ports{32768, 65535}, free: true},
+		"all are the kernel's":                {local: ports{1024, 65535}, want: ports{61440, 65535}},
+		"what is left is less than enough":    {local: ports{4000, 65000}, want: ports{61440, 65535}},
+		"the kernel's begin below privileged": {local: ports{1, 2000}, want: ports{32768, 65535}, free: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, free := natPorts(tt.local)
+			if got != tt.want || free != tt.free {
+				t.Errorf("natPorts(%v) = %v, %v, want %v, %v", tt.local, got, free, tt.want, tt.free)
+			}
+		})
+	}
+}

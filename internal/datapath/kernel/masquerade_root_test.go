@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build root
+
+package kernel_test
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ciliate-io/ciliate/internal/datapath"
+	"github.com/ciliate-io/ciliate/internal/datapath/lab"
+)
+
+// TestOldTableGoes finds the table of an earlier version, and netfilter with nothing to track.
+func TestOldTableGoes(t *testing.T) {
+	c := &cluster{world: lab.Enter(t)}
+	c.world.Script(t, "ip link add br0 type bridge", "ip link set br0 up")
+	n := c.newNode(t, 1, modes()["tunnel"])
+	n.netns.Script(t,
+		"nft add table inet ciliate",
+		"nft add chain inet ciliate postrouting { type nat hook postrouting priority 100 ; }",
+		"nft add rule inet ciliate postrouting ip saddr 10.0.1.0/24 masquerade")
+	n.ensureNode(t)
+	if left := n.netns.Run(t, "nft", "list", "ruleset"); left != "" {
+		t.Errorf("left behind:\n%s", left)
+	}
+}
+
+// TestNothingIsTracked sends over every path and wants netfilter to have seen no connection: to track costs on each packet.
+func TestNothingIsTracked(t *testing.T) {
+	for name, m := range modes() {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, m)
+			for _, path := range c.paths() {
+				for _, to := range path.to {
+					c.wantPing(t, path, to, 56)
+				}
+			}
+			for _, family := range []string{"ipv4", "ipv6"} {
+				if out := c.nodes[0].netns.Run(t, "conntrack", "-L", "-f", family); !strings.Contains(out, " 0 flow entries") {
+					t.Errorf("netfilter tracks:\n%s", out)
+				}
+			}
+		})
+	}
+}
+
+// TestErrorsReachMasqueradedPods: beyond the world is a wire on which less fits, and pods are to learn of it.
+func TestErrorsReachMasqueradedPods(t *testing.T) {
+	for name, m := range modes() {
+		t.Run(name, func(t *testing.T) {
+			const far4, far6 = "198.51.100.2", "2001:db8:1::2"
+			c := newCluster(t, m)
+			far := lab.New(t)
+			c.world.Script(t,
+				"ip link add far mtu 1300 type veth peer name eth0 mtu 1300 netns "+far.Path(), "ip link set far up",
+				"ip addr add 198.51.100.1/24 dev far", "ip addr add 2001:db8:1::1/64 dev far nodad",
+				"sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+			far.Script(t,
+				"ip link set eth0 up", "ip addr add "+far4+"/24 dev eth0", "ip addr add "+far6+"/64 dev eth0 nodad",
+				"ip route add default via 198.51.100.1", "ip -6 route add default via 2001:db8:1::1")
+			far.Settle(t)
+			pod := c.nodes[0].pods[0].netns
+			for _, to := range addrs(far4, far6) {
+				beyond := path{name: "pod beyond the world", from: pod, at: far, to: addrs(far4, far6), source: c.nodes[0].want.Addrs}
+				c.wantPing(t, beyond, to, 56)
+				// The first is too big and answered so; the next knows.
+				_, _ = pod.Try(t, "ping", "-M", "do", "-n", "-c1", "-W1", "-s", "1300", to.String())
+				if out := pod.Run(t, "ip", "route", "get", to.String()); !strings.Contains(out, "mtu 1300") {
+					t.Errorf("the pod has not learnt of the MTU to %s: %s%s", to, out, c.drops(t))
+				}
+				c.wantConnect(t, beyond, to)
+				if out, err := pod.Try(t, "ping", "-M", "dont", "-n", "-c2", "-i0.1", "-W2", "-s", "4000", to.String()); err != nil {
+					t.Errorf("4000 bytes in pieces to %s: %v\n%s%s", to, err, out, c.drops(t))
+				}
+			}
+		})
+	}
+}
+
+// TestMasqueradeByADeviceWithoutMACs has somebody else's tunnel as the way to the world.
+func TestMasqueradeByADeviceWithoutMACs(t *testing.T) {
+	own := lab.Enter(t)
+	tun := openTUN(t, "tun0")
+	own.Script(t, "ip link set tun0 mtu 1400 up", "ip addr add 192.0.2.1/24 dev tun0", "ip addr add 2001:db8::1/64 dev tun0 nodad",
+		"ip route add default dev tun0", "ip -6 route add default dev tun0")
+	n := &clusterNode{netns: own, Datapath: open(t, datapath.Config{TunnelPort: 8472})}
+	n.want = datapath.Node{
+		Addrs: addrs("192.0.2.1", "2001:db8::1"), PodCIDRs: prefixes("10.0.1.0/24", "fd00:1::/64"),
+		Routers: addrs("10.0.1.1", "fd00:1::1"), Masquerade: true,
+	}
+	n.ensureNode(t)
+	pod := n.newPod(t, 7)
+	go answerEchoes(tun)
+	for _, to := range []string{"198.51.100.9", "2001:db8:9::9"} {
+		if out, err := pod.netns.Try(t, "ping", "-n", "-c2", "-i0.1", "-W2", to); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	}
+}
+
+// openTUN makes a device whose packets this process gets.
+func openTUN(t *testing.T, name string) *os.File {
+	t.Helper()
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var request [40]byte // struct ifreq
+	copy(request[:unix.IFNAMSIZ], name)
+	binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_TUN|unix.IFF_NO_PI)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&request[0]))); errno != 0 {
+		t.Fatal(errno)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), name)
+	t.Cleanup(func() { _ = file.Close() })
+	return file
+}
+
+// answerEchoes is the world, for those who come under the node's address.
+func answerEchoes(tun *os.File) {
+	packet := make([]byte, 2048)
+	for {
+		size, err := tun.Read(packet)
+		if err != nil {
+			return
+		}
+		p := packet[:size]
+		// Both changes keep the sums: addresses swap, and the type's loss is the sum's gain.
+		switch {
+		case p[0]>>4 == 4 && p[9] == 1 && p[12] == 192 && p[20] == 8:
+			swap(p[12:16], p[16:20])
+			p[20] = 0
+			addToSum(p[22:24], 8<<8)
+		case p[0]>>4 == 6 && p[6] == 58 && p[8] == 0x20 && p[40] == 128:
+			swap(p[8:24], p[24:40])
+			p[40] = 129
+			addToSum(p[42:44], 0xffff-1<<8)
+		default:
+			continue
+		}
+		if _, err := tun.Write(p); err != nil {
+			return
+		}
+	}
+}
+
+func swap(a, b []byte) {
+	for i := range a {
+		a[i], b[i] = b[i], a[i]
+	}
+}
+
+func addToSum(field []byte, n uint32) {
+	sum := uint32(binary.BigEndian.Uint16(field)) + n
+	binary.BigEndian.PutUint16(field, uint16(sum)+uint16(sum>>16))
+}
