@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
-	"github.com/ciliate-io/ciliate/internal/datapath/kernel"
 	"github.com/ciliate-io/ciliate/internal/datapath/lab"
 )
 
@@ -116,12 +115,5 @@ func TestIPVSIsForeign(t *testing.T) {
 	found, who, err := n.ForeignServices()
 	if !found || !strings.Contains(who, "kube-ipvs0") || err != nil {
 		t.Errorf("ForeignServices = %v, %q, %v", found, who, err)
-	}
-}
-
-func removeEndpoint(t *testing.T, d *kernel.Datapath, ep datapath.Endpoint) {
-	t.Helper()
-	if err := d.RemoveEndpoint(t.Context(), ep); err != nil {
-		t.Fatal(err)
 	}
 }
