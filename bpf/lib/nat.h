@@ -19,7 +19,7 @@ enum nat_number {
 	NAT_TRIES = 16,
 	/* Answer of a translation: it is none of ours. */
 	NAT_FOREIGN = 1,
-	ECHO_IDS = 1 << 16,
+	LAST_ECHO_ID = 0xffff,
 };
 
 static __always_inline struct packet *packet_at_hand(void)
@@ -164,19 +164,21 @@ static __always_inline bool is_nat_port(const struct node_config *here, __be16 p
 	return p >= here->nat_first && p <= here->nat_last;
 }
 
-/* Another port, or id of an echo. 0: the protocol has none that could be another. */
-static __always_inline __be16 draw_port(const struct node_config *here, const struct tuple *t)
+/* Another port, or id of an echo. 0, which is never drawn: the packet has none that could be another. */
+static __always_inline __be16 draw_port(const struct node_config *here, const struct packet *pkt)
 {
 	__u32 dice = bpf_get_prandom_u32();
 
-	switch (t->protocol) {
+	switch (pkt->protocol) {
 	case PROTOCOL_TCP:
 	case PROTOCOL_UDP:
 	case PROTOCOL_UDPLITE:
 		return bpf_htons(here->nat_first + dice % (here->nat_last - here->nat_first + 1u));
 	case PROTOCOL_ICMP:
 	case PROTOCOL_ICMPV6:
-		return t->sport ? bpf_htons(dice % ECHO_IDS) : 0;
+		return is_echo_request(pkt->protocol, pkt->icmp_type)
+			       ? bpf_htons(1 + dice % LAST_ECHO_ID)
+			       : 0;
 	}
 	return 0;
 }
@@ -205,7 +207,7 @@ __noinline int connection_open(struct __sk_buff *skb)
 		return -DROP_NAT_NO_MAPPING;
 	for (int i = 0; i < NAT_TRIES && !found; i++) {
 		if (i || !keeps_port(here, w)) {
-			w->becomes.sport = w->source_is_node ? draw_port(here, &w->from) : 0;
+			w->becomes.sport = w->source_is_node ? draw_port(here, pkt) : 0;
 			if (!w->becomes.sport)
 				return -DROP_NAT_NO_MAPPING;
 		}

@@ -266,10 +266,12 @@ func TestMasqueradeOfEchoes(t *testing.T) {
 			g.became(t, "the node's ping", own, echoFrame(s.node, s.world, id, false))
 			g.comes(t, "the node's reply", echoFrame(s.world, s.node, id, true), echoFrame(s.world, s.node, 7, true))
 
-			own = g.run(t, run{program: "to_netdev", in: echoFrame(s.node, s.world, 9, false), device: g.card})
-			g.became(t, "the node's ping with a free id", own, echoFrame(s.node, s.world, 9, false))
-			if id := portOf(g.out(t, echoFrame(s.podA, s.world, 9, false)).out); id == 9 {
-				t.Error("the pod's ping has the id of the node's")
+			for _, id := range []uint16{9, 0} { // 0 is an id like any other
+				own = g.run(t, run{program: "to_netdev", in: echoFrame(s.node, s.world, id, false), device: g.card})
+				g.became(t, "the node's ping with a free id", own, echoFrame(s.node, s.world, id, false))
+				if portOf(g.out(t, echoFrame(s.podA, s.world, id, false)).out) == id {
+					t.Errorf("the pod's ping has the id %d of the node's", id)
+				}
 			}
 		})
 	}
