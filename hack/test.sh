@@ -12,7 +12,8 @@ STEPS=(verify unit bpf integration kernels e2e)
 deps() { hack/deps.sh; }
 tools() { hack/tools/build.sh; }
 verify() { hack/verify.sh; }
-unit() { make test-unit "GOTEST=go test -v"; }
+# The race detector needs cgo, and so gcc, which deps installs; "make test-unit" alone is to need nothing but Go.
+unit() { make test-unit "GOTEST=go test -race -v"; }
 bpf() { make test-bpf "GOTEST=go test -v"; }
 integration() { make test-integration "GOTEST=go test -v"; }
 kernels() { make test-kernels V=-v; }
