@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# build.sh OUT_DIR [test|product|conformance]: packs images as OUT_DIR/NAME.tar, without docker; the first two kinds unless
-# one is named.
+# build.sh OUT_DIR [test|product|variant|conformance]: packs images as OUT_DIR/NAME.tar, without docker; the first two
+# kinds unless one is named.
 #   test         ciliate/pause:3.10.2, ciliate/coredns:1.14.7
 #                ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3; and with CoreDNS)
 #   product      ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
+#   variant      ciliate/cilium-agent:variant: the same agent, its BPF programs compiled for size, for tests of an upgrade
 #   conformance  what upstream's network specs need besides: ciliate/busybox:1.37.0-1, ciliate/glibc-dns-testing:2.0.0,
 #                ciliate/regression-issue-74839:1.4
 # The same content gives the same bytes, and hack/cluster/load.sh passes over what a node has already.
@@ -162,19 +163,37 @@ static() { # OUT PACKAGE
 		-ldflags "-s -w -X github.com/ciliate-io/ciliate/internal/version.Version=$VERSION" "$2")
 }
 
-product_images() {
-	mkdir "$WORK/cilium-agent" "$WORK/cilium-operator"
+agent_image() {
+	mkdir "$WORK/cilium-agent"
 	"$REPO/hack/tools/build.sh" loopback
 	cp "$("$REPO/hack/tools/build.sh" --bin-dir)/loopback" "$WORK/cilium-agent/loopback"
 	static "$WORK/cilium-agent/cilium-agent" ./cmd/agent
 	static "$WORK/cilium-agent/cilium-cni" ./cnibin
-	static "$WORK/cilium-operator/cilium-operator" ./cmd/operator
 	pack cilium-agent "ciliate/cilium-agent:$VERSION" -entrypoint /cilium-agent
+}
+
+operator_image() {
+	mkdir "$WORK/cilium-operator"
+	static "$WORK/cilium-operator/cilium-operator" ./cmd/operator
 	pack cilium-operator "ciliate/cilium-operator:$VERSION" -entrypoint /cilium-operator -user 65532:65532
 }
 
+# --- the variant: what the next release is to a running datapath, other instructions over the same maps ---
+
+variant_image() {
+	local source=$WORK/source programs=internal/datapath/bpfgen
+	need clang-19 clang-19
+	mkdir "$source"
+	(cd "$REPO" && git ls-files -z | xargs -0 cp --parents -t "$source")
+	sed -i 's/ -O2 / -Os /' "$source/$programs/gen.go"
+	(cd "$source" && go generate "./$programs")
+	! cmp -s "$REPO/$programs/pod_bpfel.o" "$source/$programs/pod_bpfel.o" || die "the variant's programs are the same"
+	REPO=$source VERSION=variant
+	agent_image
+}
+
 main() {
-	[ $# -ge 1 ] || die "usage: build.sh OUT_DIR [test|product|conformance]"
+	[ $# -ge 1 ] || die "usage: build.sh OUT_DIR [test|product|variant|conformance]"
 	command -v go >/dev/null || die "go is missing: install Go 1.26.6 or newer"
 	mkdir -p "$1"
 	OUT=$(cd "$1" && pwd)
@@ -183,13 +202,18 @@ main() {
 	(cd "$REPO" && CGO_ENABLED=0 go build -trimpath -o "$WORK/mkimage" ./hack/image)
 	case ${2:-all} in
 	test) test_images ;;
-	product) product_images ;;
+	product)
+		agent_image
+		operator_image
+		;;
+	variant) variant_image ;;
 	conformance) conformance_images ;;
 	all)
 		test_images
-		product_images
+		agent_image
+		operator_image
 		;;
-	*) die "\"$2\" is none of test, product, conformance" ;;
+	*) die "\"$2\" is none of test, product, variant, conformance" ;;
 	esac
 }
 

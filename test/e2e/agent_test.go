@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ciliate-io/ciliate/test/e2e/framework"
@@ -53,21 +54,65 @@ func TestKilledAgentLosesNothing(t *testing.T) {
 	c.NoLeaks(t)
 }
 
-// TestRolledAgentsFailNoPod: a roll of the DaemonSet under streams, a flood, and pods that come and go. The token of the
-// agents' old pods dies with them, and yet no ADD and no DEL fails.
-func TestRolledAgentsFailNoPod(t *testing.T) {
+// TestUpgradeLosesNoConnection: the DaemonSet rolls to agents with other programs and back again, under 1,000 TCP
+// connections, streams, a flood, and pods that come and go. The maps are the same all the time. The token of the agents' old
+// pods dies with them, and yet no ADD and no DEL fails.
+func TestUpgradeLosesNoConnection(t *testing.T) {
 	c := framework.Open(t)
+	c.LoadVariant(t)
+	product := c.AgentImage(t)
+	t.Cleanup(func() { c.RollAgents(t, product) })
 	watches := watchBoth(t, c)
+	holds := holdThousand(t, c)
 	stayReady := c.WatchNodes(t)
 	stop := comeAndGo(t, c, 4)
 	start := time.Now()
-	c.RestartAgents(t)
-	t.Logf("the roll took %s", time.Since(start).Round(time.Second))
+	for _, image := range []string{framework.VariantImage, product} {
+		before := builds(t, c)
+		rolled := time.Now()
+		c.RollAgents(t, image)
+		t.Logf("the roll to %s took %s", image, time.Since(rolled).Round(time.Second))
+		wantReplaced(t, before)
+	}
 	t.Logf("%d pods came and went meanwhile", stop())
+	for _, hold := range holds {
+		hold.AllHeld(t)
+	}
 	nothingLost(t, watches)
 	stayReady()
 	wantNoEvents(t, c, start, "FailedCreatePodSandBox", "FailedKillPod")
 	c.NoLeaks(t)
+}
+
+// holdThousand keeps 1,000 connections on one node and between two, in both families.
+func holdThousand(t *testing.T, c *framework.Cluster) []*framework.Hold {
+	t.Helper()
+	one, two := c.Nodes[0], c.Nodes[1]
+	servers := c.StartPods(t, framework.ServerPod("held-1", one), framework.ServerPod("held-2", two))
+	each := 1000 / (2 * len(servers) * len(servers[0].Status.PodIPs))
+	return []*framework.Hold{c.StartHold(t, "hold-1", one, each, servers...), c.StartHold(t, "hold-2", two, each, servers...)}
+}
+
+func builds(t *testing.T, c *framework.Cluster) map[*framework.Node]framework.Build {
+	t.Helper()
+	all := map[*framework.Node]framework.Build{}
+	for _, node := range c.Nodes {
+		all[node] = node.Build(t)
+	}
+	return all
+}
+
+// wantReplaced wants other programs on every device, and the same maps.
+func wantReplaced(t *testing.T, before map[*framework.Node]framework.Build) {
+	t.Helper()
+	for node, was := range before {
+		framework.Eventually(t, 10*time.Second, "other programs on "+node.Name, func(context.Context) error {
+			return node.Build(t).Differs(was)
+		})
+		if diff := cmp.Diff(was.Maps, node.Build(t).Maps); diff != "" {
+			t.Errorf("maps of %s were replaced:\n%s", node.Name, diff)
+		}
+	}
 }
 
 // comeAndGo starts and deletes pods on all nodes, n at a time, until the function it returns is called; that tells how

@@ -44,6 +44,7 @@ type Device struct {
 	Owner   string // UID of its CiliumEndpoint
 	Up      bool
 	Filters int
+	Tags    []string // of the programs of its filters
 }
 
 // Kernel looks into the node's kernel.
@@ -87,6 +88,11 @@ func (n *Node) devices(k Kernel) error {
 				return fmt.Errorf("list the filters of %s: %w", attrs.Name, err)
 			}
 			device.Filters += len(filters)
+			for _, filter := range filters {
+				if program, ok := filter.(*netlink.BpfFilter); ok {
+					device.Tags = append(device.Tags, program.Tag)
+				}
+			}
 		}
 		k.Devices[attrs.Name] = device
 	}

@@ -94,16 +94,22 @@ func (p Pod) Object() *corev1.Pod {
 // CreatePod creates the pod and removes it when the test ends.
 func (c *Cluster) CreatePod(t *testing.T, p Pod) *corev1.Pod {
 	t.Helper()
+	pod := c.object(p)
+	if err := c.Create(t.Context(), pod); err != nil {
+		t.Fatalf("create pod %s: %v", p.Name, err)
+	}
+	t.Cleanup(func() { c.DeletePod(t, pod) })
+	return pod
+}
+
+// object is the pod with our folder in its place.
+func (c *Cluster) object(p Pod) *corev1.Pod {
 	pod := p.Object()
 	for i := range pod.Spec.Volumes {
 		if host := pod.Spec.Volumes[i].HostPath; host != nil {
 			host.Path = c.dir
 		}
 	}
-	if err := c.Create(t.Context(), pod); err != nil {
-		t.Fatalf("create pod %s: %v", p.Name, err)
-	}
-	t.Cleanup(func() { c.DeletePod(t, pod) })
 	return pod
 }
 
@@ -220,6 +226,9 @@ func (c *Cluster) Exec(ctx context.Context, pod string, command ...string) (stri
 
 // report is where the machine sees the report of that name.
 func (c *Cluster) report(name string) string { return filepath.Join(c.dir, "reports", name) }
+
+// reportInPod is where its probe writes it.
+func (c *Cluster) reportInPod(name string) string { return probeDir + "/reports/" + name }
 
 // PassingPod creates a pod, waits until it runs, deletes it and waits until it is gone. It may run beside other tests'
 // steps: it never ends the test itself.

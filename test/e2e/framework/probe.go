@@ -38,20 +38,30 @@ type Watch struct {
 func (c *Cluster) StartWatch(t *testing.T, name string, node *Node, targets ...*corev1.Pod) *Watch {
 	t.Helper()
 	w := &Watch{cluster: c, name: name}
-	probe := []string{"watch", probeDir + "/reports/" + name, EchoPort}
-	for _, target := range targets {
-		for _, ip := range target.Status.PodIPs {
-			probe = append(probe, ip.IP)
+	addresses := addressesOf(targets)
+	c.startReporter(t, name, node, append([]string{"watch", c.reportInPod(name), EchoPort}, addresses...))
+	Eventually(t, 30*time.Second, "answers to "+name, func(context.Context) error { return w.answered(len(addresses)) })
+	w.before = w.read(t)
+	return w
+}
+
+func addressesOf(pods []*corev1.Pod) []string {
+	var addresses []string
+	for _, pod := range pods {
+		for _, ip := range pod.Status.PodIPs {
+			addresses = append(addresses, ip.IP)
 		}
 	}
+	return addresses
+}
+
+// startReporter starts a pod whose probe writes the report of that name.
+func (c *Cluster) startReporter(t *testing.T, name string, node *Node, probe []string) {
+	t.Helper()
 	if err := os.Remove(c.report(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
 	c.StartPods(t, Pod{Name: name, Node: node, Labels: map[string]string{"app": "watch"}, Probe: probe})
-	wanted := len(probe) - 3
-	Eventually(t, 30*time.Second, "answers to "+name, func(context.Context) error { return w.answered(wanted) })
-	w.before = w.read(t)
-	return w
 }
 
 func (w *Watch) answered(wanted int) error {
@@ -72,7 +82,13 @@ func (w *Watch) answered(wanted int) error {
 
 func (w *Watch) read(t *testing.T) map[string]report.Target {
 	t.Helper()
-	r, err := report.Read(w.cluster.report(w.name))
+	return w.cluster.targets(t, w.name)
+}
+
+// targets is what the report of that name says now.
+func (c *Cluster) targets(t *testing.T, name string) map[string]report.Target {
+	t.Helper()
+	r, err := report.Read(c.report(name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +143,7 @@ func (c *Cluster) Listening(t *testing.T, p Pod) Pod {
 	if err := os.Remove(c.report(p.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	p.Probe = []string{"listen", probeDir + "/reports/" + p.Name, "7001"}
+	p.Probe = []string{"listen", c.reportInPod(p.Name), "7001"}
 	return p
 }
 

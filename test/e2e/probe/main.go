@@ -6,6 +6,7 @@
 //	probe serve PORT                     echoes TCP, and counts nothing
 //	probe listen REPORT PORT             counts UDP datagrams
 //	probe watch REPORT PORT ADDRESS...   keeps one TCP connection and a flood of echo requests to each address
+//	probe hold REPORT PORT COUNT ADDRESS...  keeps COUNT TCP connections to each address
 //	probe call REPORT PORT ADDRESS       connects until it is answered, from the first instant on
 package main
 
@@ -34,10 +35,12 @@ func run(args []string) error {
 		return listen(args[1], args[2])
 	case len(args) >= 4 && args[0] == "watch":
 		return watch(args[1], args[2], args[3:])
+	case len(args) >= 5 && args[0] == "hold":
+		return hold(args[1], args[2], args[3], args[4:])
 	case len(args) == 4 && args[0] == "call":
 		return call(args[1], net.JoinHostPort(args[3], args[2]))
 	}
-	return fmt.Errorf("usage: probe serve PORT | listen REPORT PORT | watch REPORT PORT ADDRESS... | call REPORT PORT ADDRESS")
+	return fmt.Errorf("usage: probe serve PORT | listen REPORT PORT | watch REPORT PORT ADDRESS... | hold REPORT PORT COUNT ADDRESS... | call REPORT PORT ADDRESS")
 }
 
 func serve(port string) error {

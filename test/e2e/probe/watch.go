@@ -44,11 +44,16 @@ func watch(file, port string, addresses []string) error {
 	for _, address := range addresses {
 		t := &target{}
 		targets[address] = t
-		go t.stream(net.JoinHostPort(address, port))
+		go t.stream(net.JoinHostPort(address, port), every)
 		if err := t.flood(address); err != nil {
 			return err
 		}
 	}
+	return tell(file, targets)
+}
+
+// tell writes the report again and again.
+func tell(file string, targets map[string]*target) error {
 	for range time.Tick(reportEvery) {
 		r := report.Report{Targets: map[string]report.Target{}}
 		for address, t := range targets {
@@ -63,7 +68,7 @@ func watch(file, port string, addresses []string) error {
 
 // stream sends numbers and waits for each to come back. The first connection may take any number of attempts; each
 // further one counts as a break.
-func (t *target) stream(address string) {
+func (t *target) stream(address string, pace time.Duration) {
 	for opened := false; ; {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
@@ -75,12 +80,12 @@ func (t *target) stream(address string) {
 			t.update(func(told *report.Target) { told.Breaks++ })
 		}
 		opened = true
-		t.problem(t.exchange(conn.(*net.TCPConn)))
+		t.problem(t.exchange(conn.(*net.TCPConn), pace))
 		conn.Close()
 	}
 }
 
-func (t *target) exchange(conn *net.TCPConn) error {
+func (t *target) exchange(conn *net.TCPConn, pace time.Duration) error {
 	message, echo := make([]byte, 8), make([]byte, 8)
 	for number := uint64(0); ; number++ {
 		binary.BigEndian.PutUint64(message, number)
@@ -106,7 +111,7 @@ func (t *target) exchange(conn *net.TCPConn) error {
 			told.Retransmits = again
 			told.LongestGap = max(told.LongestGap, time.Since(sent))
 		})
-		time.Sleep(every)
+		time.Sleep(pace)
 	}
 }
 
