@@ -61,6 +61,7 @@ failSwapOn: false
 clusterDNS: ["$DNS_IP"]
 clusterDomain: cluster.local
 resolvConf: /etc/kubernetes/resolv.conf
+staticPodPath: /etc/kubernetes/manifests
 maxPods: 250
 # Tests kill the same container again and again; minutes between its lives would only be waited for.
 crashLoopBackOff: {maxContainerRestartPeriod: 1s}

@@ -22,7 +22,7 @@ make_root() { # NODE
 	mount -t debugfs debugfs "$r/sys/kernel/debug" 2>/dev/null || true # for eyes only
 	mount -t tracefs tracefs "$r/sys/kernel/tracing" 2>/dev/null || true
 	make_cgroups "$r/sys/fs/cgroup"
-	mkdir -p "$r"/var/lib/{kubelet,containerd} "$r"/etc/{kubernetes,cni,containerd} "$r/opt/cni" "$r/.old" \
+	mkdir -p "$r"/var/lib/{kubelet,containerd} "$r"/etc/{kubernetes/manifests,cni,containerd} "$r/opt/cni" "$r/.old" \
 		"$r$CACHE" "$r$HERE"
 	mount --bind "$CACHE" "$r$CACHE"
 	mount --bind "$HERE" "$r$HERE"
