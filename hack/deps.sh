@@ -11,7 +11,7 @@ PACKAGES=(
 	# BPF programs
 	clang-19 llvm-19 clang-format-19 libbpf-dev bpftool
 	# the cluster and its images
-	iproute2 util-linux procps openssl curl jq kmod busybox-static
+	iproute2 util-linux procps openssl curl wget jq kmod busybox-static
 	iputils-ping dnsutils netcat-openbsd iperf3
 	# looking inside
 	nftables conntrack ethtool tcpdump

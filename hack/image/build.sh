@@ -5,7 +5,7 @@
 # build.sh OUT_DIR [test|product|variant|conformance]: packs images as OUT_DIR/NAME.tar, without docker; the first two
 # kinds unless one is named.
 #   test         ciliate/pause:3.10.2, ciliate/coredns:1.14.7
-#                ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, nc, iperf3; and with CoreDNS)
+#                ciliate/agnhost:2.63.0 (with a userland: sh, bash, ip, ss, ping, dig, curl, wget, nc, iperf3; and with CoreDNS)
 #   product      ciliate/cilium-agent:$VERSION, ciliate/cilium-operator:$VERSION (VERSION: dev)
 #   variant      ciliate/cilium-agent:variant: the same agent, its BPF programs compiled for size, for tests of an upgrade
 #   conformance  what upstream's network specs need besides: ciliate/busybox:1.37.0-1, ciliate/glibc-dns-testing:2.0.0,
@@ -19,7 +19,7 @@ PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 VERSION=${VERSION:-dev}
 export GOFLAGS=-buildvcs=false
 
-# Command in agnhost's userland, Debian package.
+# Command in agnhost's userland, Debian package. (The wget of Debian's static busybox crashes.)
 USERLAND="dash dash
 bash bash
 ip iproute2
@@ -27,6 +27,7 @@ ss iproute2
 ping iputils-ping
 dig dnsutils
 curl curl
+wget wget
 nc.openbsd netcat-openbsd
 iperf3 iperf3
 getent libc-bin"
