@@ -108,7 +108,7 @@ func TestAPIServerKilledAtEveryStep(t *testing.T) {
 	at := map[string]*fault{}
 	for name, node := range map[string]*framework.Node{
 		"add-before": one, "add-made": two, "add-up": one, "add-written": one, "add-given": one,
-		"del-before": one, "del-buried": one, "del-deleted": two, "del-undone": one, "del-over": one,
+		"del-before": one, "del-buried": two, "del-deleted": two, "del-undone": one, "del-over": one,
 	} {
 		pod := held(t, c, name, node)
 		at[name] = &fault{c: c, Sandbox: node.NewSandbox(t, pod), victim: apiserver, verb: strings.ToUpper(name[:3])}
@@ -162,7 +162,7 @@ func bringToSteps(t *testing.T, c *framework.Cluster, at map[string]*fault) map[
 		if at[name].verb == "ADD" {
 			at[name].await(t, "the object", at[name].made)
 		} else {
-			at[name].await(t, "the deletion", at[name].deleted)
+			at[name].await(t, "the tombstone", at[name].Buried)
 		}
 	}
 	one.Pause(t, framework.Agent)
@@ -172,16 +172,15 @@ func bringToSteps(t *testing.T, c *framework.Cluster, at map[string]*fault) map[
 	one.Resume(t, framework.Agent)
 	at["add-written"].await(t, "the status", at["add-written"].Ready)
 	one.Pause(t, framework.Agent)
-	for _, name := range []string{"add-made", "add-up", "del-deleted", "del-undone"} {
+	for _, name := range []string{"add-made", "add-up", "del-buried", "del-deleted", "del-undone"} {
 		begin(name)
 	}
+	at["del-deleted"].deleteObject(t)
 	at["add-up"].freeze(t)
 	one.Resume(t, framework.Agent)
 	at["add-up"].await(t, "the device", at["add-up"].Attached)
 	at["del-undone"].await(t, "the end of the device", at["del-undone"].Detached)
 	calls["add-before"] = at["add-before"].Begin(t, "ADD")
-	calls["del-buried"] = at["del-buried"].Begin(t, "DEL")
-	at["del-buried"].await(t, "the tombstone", at["del-buried"].Buried)
 	at["add-up"].frozen = false // it is killed as it is
 	return calls
 }

@@ -25,11 +25,12 @@ func waiting(t *testing.T, c *framework.Cluster, node *framework.Node) (runs, st
 	node.Pause(t, framework.Agent)
 	t.Cleanup(func() { node.Resume(t, framework.Agent) })
 	starts = c.CreatePod(t, pause("row-starts", node))
-	c.WaitEndpoint(t, starts, false)
+	c.WaitEndpoint(t, starts)
+	buried := c.Endpoint(t, pods[1].Name)
 	if err := c.Delete(t.Context(), pods[1]); err != nil {
 		t.Fatal(err)
 	}
-	c.WaitEndpoint(t, pods[1], true)
+	node.WaitBuried(t, buried)
 	return pods[0], starts, pods[1]
 }
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -102,18 +103,23 @@ func (c *Cluster) WaitReplaced(t *testing.T, pod *corev1.Pod, within time.Durati
 	return now
 }
 
-// WaitEndpoint waits until the pod's endpoint is there, deleted or not.
-func (c *Cluster) WaitEndpoint(t *testing.T, pod *corev1.Pod, deleted bool) {
+// WaitEndpoint waits until the pod's endpoint is there.
+func (c *Cluster) WaitEndpoint(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	Eventually(t, 30*time.Second, "the endpoint of "+pod.Name, func(ctx context.Context) error {
-		var ep v1alpha1.CiliumEndpoint
-		if err := c.Get(ctx, client.ObjectKeyFromObject(pod), &ep); err != nil {
-			return err
+		return c.Get(ctx, client.ObjectKeyFromObject(pod), &v1alpha1.CiliumEndpoint{})
+	})
+}
+
+// WaitBuried waits until the runtime has told the node to end the endpoint's sandbox.
+func (n *Node) WaitBuried(t *testing.T, ep *v1alpha1.CiliumEndpoint) {
+	t.Helper()
+	Eventually(t, 30*time.Second, "the tombstone of "+ep.Name, func(context.Context) error {
+		stones, err := n.Tombstones()
+		if err == nil && !slices.Contains(stones, ep.Spec.ContainerID+"-"+ep.Spec.IfName) {
+			return fmt.Errorf("there are %v", stones)
 		}
-		if (ep.DeletionTimestamp != nil) != deleted {
-			return fmt.Errorf("deleted: %t", ep.DeletionTimestamp != nil)
-		}
-		return nil
+		return err
 	})
 }
 
