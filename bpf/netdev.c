@@ -15,6 +15,7 @@
 #include "lib/maps.h"
 #include "lib/masquerade.h"
 #include "lib/nat.h"
+#include "lib/nodeport.h"
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
@@ -46,7 +47,29 @@ static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *p
 	return deliver(skb, pkt, local);
 }
 
-/* From a pod of another node to one of ours, or an answer to a pod; all else is the stack's. */
+/* Answers to pods and to clients of Services, and their questions. What goes between the world and
+ * a pod of ours under their own addresses crosses the stack, as its answer does.
+ */
+static __always_inline int arrive_translated(struct __sk_buff *skb, struct packet *pkt)
+{
+	int verdict;
+
+	if (parse_echo(skb, pkt) ||
+	    !known_fragment(pkt, !stack_forwarding && is_for_service(pkt, SCOPE_WORLD)))
+		return TC_ACT_OK;
+	verdict = is_icmp_error(pkt) ? translate_error(skb) : translate_known(skb);
+	if (verdict == NAT_FOREIGN && !stack_forwarding)
+		verdict = serve(skb, SCOPE_WORLD);
+	if (verdict == -DROP_REFUSED)
+		return refuse(skb, pkt, &pkt->daddr);
+	if (verdict)
+		return verdict == NAT_FOREIGN ? TC_ACT_OK : verdict;
+	if (endpoint_of_address(&pkt->daddr) && !is_own_address(&pkt->saddr))
+		return TC_ACT_OK;
+	return route_served(skb);
+}
+
+/* From a pod of another node to one of ours, or something translated; all else is the stack's. */
 static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 {
 	const struct endpoint *local;
@@ -56,7 +79,7 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 	local = endpoint_of_address(&pkt->daddr);
 	if (local)
 		return native ? arrive_native(skb, pkt, local) : TC_ACT_OK;
-	return unmasquerade(skb, pkt);
+	return arrive_translated(skb, pkt);
 }
 
 SEC("tc")
@@ -109,7 +132,7 @@ int to_netdev(struct __sk_buff *skb)
 {
 	struct packet *pkt;
 
-	if (is_nodes_own(skb, ETH_HLEN))
+	if (is_nodes_own(skb, ETH_HLEN) && (!host_is_serving() || is_tunnel_packet(skb, ETH_HLEN)))
 		return TC_ACT_UNSPEC;
 	pkt = begin(skb);
 	if (!pkt)

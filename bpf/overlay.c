@@ -11,6 +11,7 @@
 #include "lib/ipcache.h"
 #include "lib/maps.h"
 #include "lib/neighbor.h"
+#include "lib/nodeport.h"
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
@@ -43,17 +44,6 @@ static __always_inline int check_tunnel_source(const struct packet *pkt, const s
 	from = ipcache_lookup(sender);
 	return from && identity_is_node(from->identity) ? -DROP_TUNNEL_SOURCE
 							: -DROP_UNKNOWN_SENDER;
-}
-
-static __always_inline bool is_own_address(const struct addr *a)
-{
-	const struct node_config *here = node_config();
-	const struct ipcache_entry *entry;
-
-	if (here && (addr_equal(a, &here->router4) || addr_equal(a, &here->router6)))
-		return true;
-	entry = ipcache_lookup(a);
-	return entry && entry->identity == IDENTITY_HOST;
 }
 
 /* To the stack from the tunnel: the inner frame names a MAC of the node it left. */
@@ -91,9 +81,12 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 	local = endpoint_of_address(&pkt->daddr);
 	if (local && !stack_forwarding && pkt->ttl > LAST_HOP)
 		return deliver(skb, pkt, local);
-	if (local || is_own_address(&pkt->daddr))
+	if (local)
 		return up_to_stack(skb, pkt);
-	return -DROP_NO_LOCAL_POD;
+	if (!is_own_address(&pkt->daddr))
+		return -DROP_NO_LOCAL_POD;
+	verdict = return_served(skb, pkt);
+	return verdict == NAT_FOREIGN ? up_to_stack(skb, pkt) : verdict;
 }
 
 SEC("tc")

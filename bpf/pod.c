@@ -10,6 +10,7 @@
 #include "lib/ipcache.h"
 #include "lib/maps.h"
 #include "lib/neighbor.h"
+#include "lib/nodeport.h"
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
@@ -20,6 +21,24 @@
 static __always_inline bool is_forged_tunnel(const struct packet *pkt)
 {
 	return !native && pkt->protocol == PROTOCOL_UDP && pkt->dport == bpf_htons(tunnel_port);
+}
+
+/* To what is no pod: a backend's answer to this node, a Service, or the stack. */
+static __always_inline int route_outside(struct __sk_buff *skb, struct packet *pkt,
+					 const struct endpoint_if *ep,
+					 const struct ipcache_entry *to)
+{
+	int verdict = NAT_FOREIGN;
+
+	if (is_forged_tunnel(pkt))
+		return -DROP_ENCAP_PROHIBITED;
+	if (to->identity == IDENTITY_HOST && !stack_forwarding)
+		verdict = return_served(skb, pkt);
+	if (verdict == NAT_FOREIGN)
+		verdict = serve_pod(skb, pkt);
+	if (verdict == -DROP_REFUSED)
+		return refuse(skb, pkt, gateway_of(pkt, ep));
+	return verdict == NAT_FOREIGN ? to_stack(skb, pkt) : verdict;
 }
 
 /* Where a packet goes that a pod may send. */
@@ -38,7 +57,7 @@ static __always_inline int route(struct __sk_buff *skb, struct packet *pkt,
 	if (!to)
 		return -DROP_UNKNOWN_TARGET;
 	if (!identity_is_pod(to->identity))
-		return is_forged_tunnel(pkt) ? -DROP_ENCAP_PROHIBITED : to_stack(skb, pkt);
+		return route_outside(skb, pkt, ep, to);
 	if (!ipcache_is_remote(to))
 		return -DROP_STALE_OR_UNROUTABLE_IP;
 	return route_remote(skb, pkt, ep, to);
@@ -128,7 +147,10 @@ static __always_inline int receive(struct __sk_buff *skb, struct packet *pkt)
 	if (verdict)
 		return verdict;
 	pkt->to_pod = true;
-	return TC_ACT_OK;
+	/* A process of the node may be the backend that the pod was led to. */
+	if (pkt->identity == IDENTITY_HOST && host_is_serving())
+		verdict = is_icmp_error(pkt) ? translate_error(skb) : translate_known(skb);
+	return verdict == NAT_FOREIGN ? TC_ACT_OK : verdict;
 }
 
 SEC("tc")

@@ -75,14 +75,16 @@ enum outcome {
  */
 static __always_inline enum outcome translate(struct bpf_sock_addr *ctx, struct peer *p, __u32 dice)
 {
-	const struct frontend *f = frontend_lookup(p, protocol_of(ctx));
-	__u64 client = bpf_get_netns_cookie(ctx);
+	const struct frontend *f = frontend_lookup(p, protocol_of(ctx), SCOPE_NODE);
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct addr client = {};
 	struct reverse_key key = {};
 	struct peer frontend = *p;
 
-	if (!f || (client != host_netns && addr_is_loopback(&p->addr)))
+	if (!f || (netns != host_netns && addr_is_loopback(&p->addr)))
 		return FOREIGN;
-	if (!choose_backend(f, client, dice, p)) {
+	*(__u64 *)client.b = netns;
+	if (!choose_backend(f, &client, dice, p)) {
 		bpf_set_retval(-CONNECTION_REFUSED);
 		return REFUSED;
 	}

@@ -39,7 +39,7 @@ static __always_inline void count(const struct packet *pkt, enum direction direc
 
 /* Turns a verdict into a TC action. A drop counts in the direction of the program; a forwarded
  * packet as what it was to pods: one that a pod sent, one that a pod gets, both, or (the host's
- * own, or judged elsewhere) neither.
+ * own, or judged elsewhere) neither, unless it was answered.
  */
 static __always_inline int finish(const struct packet *pkt, int verdict, enum direction direction)
 {
@@ -47,6 +47,8 @@ static __always_inline int finish(const struct packet *pkt, int verdict, enum di
 		count(pkt, direction, -verdict);
 		return TC_ACT_SHOT;
 	}
+	if (pkt->reason && !pkt->from_pod && !pkt->to_pod)
+		count(pkt, direction, pkt->reason);
 	if (pkt->from_pod)
 		count(pkt, DIRECTION_EGRESS, pkt->reason);
 	if (pkt->to_pod)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* Echoes and errors, and telling a pod that its packet is too big for the way. */
+/* Echoes and errors, and telling a sender that nobody listens, or that less fits. */
 #ifndef CILIATE_ICMP_H
 #define CILIATE_ICMP_H
 
@@ -12,7 +12,10 @@
 enum icmp_number {
 	/* Bytes of the packet that are sent back; one call of bpf_csum_diff takes twice as many. */
 	ICMP_QUOTE = 256,
-	ICMPV4_FRAG_NEEDED = 4, /* code */
+	ICMPV4_PORT_UNREACHABLE = 3, /* codes */
+	ICMPV4_FRAG_NEEDED = 4,
+	ICMPV6_UNREACHABLE = 1,
+	ICMPV6_PORT_UNREACHABLE = 4, /* code */
 	ICMPV4_ECHO_REPLY = 0,
 	ICMPV4_ECHO_REQUEST = 8,
 	ICMPV6_ECHO_REQUEST = 128,
@@ -84,16 +87,33 @@ static __always_inline void *quote(struct __sk_buff *skb, __u32 headers)
 	return linear(skb, ETH_HLEN + headers + ICMP_QUOTE);
 }
 
-static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpoint_if *ep,
-				       __u32 mtu)
+/* To where the packet came from: into the pod, or out of the card. */
+static __always_inline int return_to_sender(struct __sk_buff *skb, const struct packet *pkt)
+{
+	if (pkt->from_pod)
+		return send_back(skb);
+	skb->mark = 0;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* What is said to a sender, and by whom. */
+struct answer {
+	const struct addr *from;
+	__u8 type;
+	__u8 code;
+	__u32 mtu;
+};
+
+static __always_inline int answer_ipv4(struct __sk_buff *skb, const struct packet *pkt,
+				       const struct answer *a)
 {
 	struct icmp_error *icmp;
 	struct ethhdr *eth = quote(skb, sizeof(struct iphdr) + sizeof(*icmp));
 	struct iphdr *ip;
 
 	if (!eth)
-		return -DROP_TOO_BIG;
-	write_macs(eth, ep->host_mac, ep->mac);
+		return -DROP_WRITE_ERROR;
+	write_macs(eth, pkt->dmac, pkt->smac);
 	ip = (void *)eth + ETH_HLEN;
 	icmp = (void *)ip + sizeof(*ip);
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
@@ -101,19 +121,19 @@ static __always_inline int frag_needed(struct __sk_buff *skb, const struct endpo
 	ip->tot_len = bpf_htons(sizeof(*ip) + sizeof(*icmp) + ICMP_QUOTE);
 	ip->ttl = TUNNEL_TTL;
 	ip->protocol = PROTOCOL_ICMP;
-	ip->saddr = mapped_ipv4(&ep->gateway4);
-	ip->daddr = mapped_ipv4(&ep->addr4);
+	ip->saddr = mapped_ipv4(a->from);
+	ip->daddr = mapped_ipv4(&pkt->saddr);
 	ip->check = fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
-	icmp->type = ICMPV4_UNREACHABLE;
-	icmp->code = ICMPV4_FRAG_NEEDED;
-	icmp->mtu = bpf_htonl(mtu);
+	icmp->type = a->type;
+	icmp->code = a->code;
+	icmp->mtu = bpf_htonl(a->mtu);
 	icmp->checksum =
 		fold(bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, 0));
-	return send_back(skb);
+	return return_to_sender(skb, pkt);
 }
 
-static __always_inline int packet_too_big(struct __sk_buff *skb, const struct endpoint_if *ep,
-					  __u32 mtu)
+static __always_inline int answer_ipv6(struct __sk_buff *skb, const struct packet *pkt,
+				       const struct answer *a)
 {
 	__be32 pseudo[2] = { bpf_htonl(sizeof(struct icmp_error) + ICMP_QUOTE),
 			     bpf_htonl(PROTOCOL_ICMPV6) };
@@ -123,8 +143,8 @@ static __always_inline int packet_too_big(struct __sk_buff *skb, const struct en
 	__s64 sum;
 
 	if (!eth)
-		return -DROP_TOO_BIG;
-	write_macs(eth, ep->host_mac, ep->mac);
+		return -DROP_WRITE_ERROR;
+	write_macs(eth, pkt->dmac, pkt->smac);
 	ip = (void *)eth + ETH_HLEN;
 	icmp = (void *)ip + sizeof(*ip);
 	__builtin_memset(ip, 0, sizeof(*ip) + sizeof(*icmp));
@@ -132,27 +152,53 @@ static __always_inline int packet_too_big(struct __sk_buff *skb, const struct en
 	ip->payload_len = bpf_htons(sizeof(*icmp) + ICMP_QUOTE);
 	ip->nexthdr = PROTOCOL_ICMPV6;
 	ip->hop_limit = TUNNEL_TTL;
-	__builtin_memcpy(&ip->saddr, &ep->gateway6, sizeof(ip->saddr));
-	__builtin_memcpy(&ip->daddr, &ep->addr6, sizeof(ip->daddr));
-	icmp->type = ICMPV6_TOO_BIG;
-	icmp->mtu = bpf_htonl(mtu);
+	__builtin_memcpy(&ip->saddr, a->from, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &pkt->saddr, sizeof(ip->daddr));
+	icmp->type = a->type;
+	icmp->code = a->code;
+	icmp->mtu = bpf_htonl(a->mtu);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 2 * sizeof(struct addr), 0);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)icmp, sizeof(*icmp) + ICMP_QUOTE, sum);
 	icmp->checksum = fold(sum);
-	return send_back(skb);
+	return return_to_sender(skb, pkt);
 }
 
 /* Answers instead of sending. The packet counts as dropped all the same. */
 static __always_inline int answer_too_big(struct __sk_buff *skb, struct packet *pkt,
-					  const struct endpoint_if *ep, __u32 mtu)
+					  const struct addr *from, __u32 mtu)
 {
+	struct answer a = { .from = from, .mtu = mtu };
+
 	if (pkt->fragment == FRAGMENT_LATER || is_icmp_error(pkt))
 		return -DROP_TOO_BIG;
 	pkt->reason = DROP_TOO_BIG;
-	if (pkt->family == AF_INET)
-		return frag_needed(skb, ep, mtu);
-	return packet_too_big(skb, ep, mtu);
+	if (pkt->family == AF_INET) {
+		a.type = ICMPV4_UNREACHABLE;
+		a.code = ICMPV4_FRAG_NEEDED;
+		return answer_ipv4(skb, pkt, &a);
+	}
+	a.type = ICMPV6_TOO_BIG;
+	return answer_ipv6(skb, pkt, &a);
+}
+
+/* Says that nobody listens. */
+static __always_inline int answer_unreachable(struct __sk_buff *skb, struct packet *pkt,
+					      const struct addr *from)
+{
+	struct answer a = { .from = from };
+
+	if (pkt->fragment == FRAGMENT_LATER)
+		return -DROP_REFUSED;
+	pkt->reason = DROP_REFUSED;
+	if (pkt->family == AF_INET) {
+		a.type = ICMPV4_UNREACHABLE;
+		a.code = ICMPV4_PORT_UNREACHABLE;
+		return answer_ipv4(skb, pkt, &a);
+	}
+	a.type = ICMPV6_UNREACHABLE;
+	a.code = ICMPV6_PORT_UNREACHABLE;
+	return answer_ipv6(skb, pkt, &a);
 }
 
 #endif

@@ -151,6 +151,28 @@ struct {
 	__type(value, struct peer);
 } backends SEC(".maps");
 
+/* Number of a guarded Service and range of addresses -> 1: its clients from outside. Written by the
+ * agent; read by from_netdev. Few Services say who may use them. Full: the agent fails and says so;
+ * who is not in the map is refused.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct source_range_key);
+	__type(value, __u32);
+} source_ranges SEC(".maps");
+
+/* 0 -> 1 once this node has led a packet from outside to a process of its own: its answers must be
+ * looked at from then on. Written and read by the programs at the cards.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} host_serves SEC(".maps");
+
 /* Socket and its backend -> the frontend that it asked for. Written and read by the socket programs;
  * the agent reads which sockets came by a Service. Full: the least recently used goes; that socket
  * then sees the backend's address as its peer's.

@@ -46,8 +46,8 @@ static __always_inline bool is_tunnel_packet(struct __sk_buff *skb, __u32 l3)
 	return false;
 }
 
-/* Whether an echo request leaves. */
-static __always_inline bool is_leaving_echo(struct __sk_buff *skb, __u32 l3)
+/* Whether an echo request or an ICMP error leaves. */
+static __always_inline bool is_leaving_icmp(struct __sk_buff *skb, __u32 l3)
 {
 	struct ipv6hdr *ip6;
 	struct iphdr *ip;
@@ -59,18 +59,19 @@ static __always_inline bool is_leaving_echo(struct __sk_buff *skb, __u32 l3)
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		ip6 = peek(skb, l3, sizeof(*ip6) + sizeof(__u8));
 		return ip6 && ip6->nexthdr == PROTOCOL_ICMPV6 &&
-		       *(__u8 *)(ip6 + 1) == ICMPV6_ECHO_REQUEST;
+		       *(__u8 *)(ip6 + 1) <= ICMPV6_ECHO_REQUEST;
 	}
 	return false;
 }
 
 /* What the node itself sends, and what it puts into the tunnel, has no mark, whereas from_pod marks
  * all that it hands to the stack. The node's echo requests are looked at all the same: ids are as
- * scarce as ports, and no socket can be asked for them.
+ * scarce as ports, and no socket can be asked for them. So are its ICMP errors: they speak of
+ * packets as the stack saw them.
  */
 static __always_inline bool is_nodes_own(struct __sk_buff *skb, __u32 l3)
 {
-	return !skb->mark && !is_leaving_echo(skb, l3);
+	return !skb->mark && !is_leaving_icmp(skb, l3);
 }
 
 /* Pods are reached by their own addresses, and so are nodes where nothing is tunnelled. */
@@ -113,15 +114,15 @@ static __always_inline int open_masqueraded(struct __sk_buff *skb, struct packet
 	return verdict ? verdict : rewrite(skb, pkt, &w->becomes);
 }
 
-/* The node's own ping: it is given another id where a pod has its own already. */
-static __always_inline int register_echo(struct __sk_buff *skb, struct packet *pkt)
+/* The node's own: an answer of a process that is a backend, or a ping, which is given another id
+ * where a pod has its own already.
+ */
+static __always_inline int translate_own(struct __sk_buff *skb, struct packet *pkt)
 {
-	int verdict;
+	int verdict = is_icmp_error(pkt) ? translate_error(skb) : translate_known(skb);
 
-	if (pkt->fragment == FRAGMENT_LATER || !is_echo_request(pkt->protocol, pkt->icmp_type))
-		return TC_ACT_OK;
-	verdict = translate_known(skb);
-	if (verdict == NAT_FOREIGN)
+	if (verdict == NAT_FOREIGN && pkt->fragment != FRAGMENT_LATER &&
+	    is_echo_request(pkt->protocol, pkt->icmp_type))
 		verdict = open_masqueraded(skb, pkt, &pkt->saddr, 0);
 	/* The node's packets do not depend on our tables. */
 	return verdict == -DROP_WRITE_ERROR ? verdict : TC_ACT_OK;
@@ -142,7 +143,7 @@ static __always_inline int masquerade(struct __sk_buff *skb, struct packet *pkt)
 		from = ipcache_lookup(&pkt->saddr);
 		if (from && identity_is_pod(from->identity) && !ipcache_is_remote(from))
 			return -DROP_ENDPOINT_NOT_READY;
-		return register_echo(skb, pkt);
+		return translate_own(skb, pkt);
 	}
 	verdict = fragment_ports(pkt);
 	if (verdict)
@@ -162,14 +163,14 @@ static __always_inline int masquerade(struct __sk_buff *skb, struct packet *pkt)
 /* The ports of a fragment. Only those of translated datagrams are remembered, and a fragment of
  * which nothing is known is the stack's.
  */
-static __always_inline bool known_fragment(struct packet *pkt)
+static __always_inline bool known_fragment(struct packet *pkt, bool for_service)
 {
 	struct tuple t;
 
 	if (pkt->fragment == FRAGMENT_NONE)
 		return true;
 	tuple_of(&t, pkt);
-	if (pkt->fragment == FRAGMENT_FIRST && !connection_lookup(&t))
+	if (pkt->fragment == FRAGMENT_FIRST && !for_service && !connection_lookup(&t))
 		return false;
 	return fragment_ports(pkt) == TC_ACT_OK;
 }
@@ -179,7 +180,7 @@ static __always_inline int unmasquerade(struct __sk_buff *skb, struct packet *pk
 {
 	int verdict;
 
-	if (parse_echo(skb, pkt) || !known_fragment(pkt))
+	if (parse_echo(skb, pkt) || !known_fragment(pkt, false))
 		return TC_ACT_OK;
 	verdict = is_icmp_error(pkt) ? translate_error(skb) : translate_known(skb);
 	return verdict == NAT_FOREIGN ? TC_ACT_OK : verdict;

@@ -236,9 +236,10 @@ static __always_inline bool parse_quoted_ipv4(struct __sk_buff *skb, struct quot
 	return true;
 }
 
-/* Quoted extension headers are not looked behind: nobody sends them but with fragments. */
+/* Of quoted extension headers only that of a first fragment is looked behind. */
 static __always_inline bool parse_quoted_ipv6(struct __sk_buff *skb, struct quoted *q)
 {
+	struct ipv6_fragment fragment;
 	struct ipv6hdr ip;
 
 	if (bpf_skb_load_bytes(skb, q->l3_offset, &ip, sizeof(ip)) || ip.version != 6)
@@ -247,6 +248,13 @@ static __always_inline bool parse_quoted_ipv6(struct __sk_buff *skb, struct quot
 	__builtin_memcpy(&q->t.daddr, &ip.daddr, sizeof(q->t.daddr));
 	q->t.protocol = ip.nexthdr;
 	q->l4_offset = q->l3_offset + sizeof(ip);
+	if (ip.nexthdr != PROTOCOL_FRAGMENT)
+		return true;
+	if (bpf_skb_load_bytes(skb, q->l4_offset, &fragment, sizeof(fragment)) ||
+	    (fragment.offset & bpf_htons(IPV6_FRAGMENT_OFFSET)))
+		return false;
+	q->t.protocol = fragment.next;
+	q->l4_offset += sizeof(fragment);
 	return true;
 }
 

@@ -18,6 +18,17 @@ enum hops {
 	LAST_HOP = 1, /* the stack is to say that it was exceeded */
 };
 
+static __always_inline bool is_own_address(const struct addr *a)
+{
+	const struct node_config *here = node_config();
+	const struct ipcache_entry *entry;
+
+	if (here && (addr_equal(a, &here->router4) || addr_equal(a, &here->router6)))
+		return true;
+	entry = ipcache_lookup(a);
+	return entry && entry->identity == IDENTITY_HOST;
+}
+
 /* Hands the packet to the host's stack, which hands it to to_pod, to_overlay or a card. */
 static __always_inline int to_stack(struct __sk_buff *skb, const struct packet *pkt)
 {
@@ -42,7 +53,6 @@ static __always_inline int deliver(struct __sk_buff *skb, struct packet *pkt,
 
 /* Through the tunnel device, where to_overlay knows by the mark that the key is set. */
 static __always_inline int route_tunnel(struct __sk_buff *skb, const struct packet *pkt,
-					const struct endpoint_if *ep,
 					const struct node_config *here,
 					const struct ipcache_entry *to)
 {
@@ -53,29 +63,49 @@ static __always_inline int route_tunnel(struct __sk_buff *skb, const struct pack
 	verdict = set_tunnel_key(skb, here, &to->node, pkt->identity);
 	if (verdict)
 		return verdict;
-	verdict = route_hop(skb, pkt, ep->mac, ep->host_mac);
+	verdict = route_hop(skb, pkt, pkt->smac, pkt->dmac);
 	if (verdict)
 		return verdict;
 	skb->mark = MARK_KEYED;
 	return bpf_redirect(here->tunnel_ifindex, 0);
 }
 
-/* By the host's routes, past its stack. What they do not settle goes to the stack. */
-static __always_inline int route_native(struct __sk_buff *skb, const struct packet *pkt,
-					const struct endpoint_if *ep)
+/* What the host's routes say of the packet. */
+static __always_inline long find_route(struct __sk_buff *skb, const struct packet *pkt,
+				       struct bpf_fib_lookup *fib)
 {
-	struct bpf_fib_lookup fib = { .family = pkt->family, .ifindex = skb->ifindex };
-	struct bpf_redir_neigh next = {};
-	int verdict;
-
+	fib->family = pkt->family;
+	fib->ifindex = skb->ifindex;
 	if (pkt->family == AF_INET) {
-		fib.ipv4_src = mapped_ipv4(&pkt->saddr);
-		fib.ipv4_dst = mapped_ipv4(&pkt->daddr);
+		fib->ipv4_src = mapped_ipv4(&pkt->saddr);
+		fib->ipv4_dst = mapped_ipv4(&pkt->daddr);
 	} else {
-		__builtin_memcpy(fib.ipv6_src, &pkt->saddr, sizeof(fib.ipv6_src));
-		__builtin_memcpy(fib.ipv6_dst, &pkt->daddr, sizeof(fib.ipv6_dst));
+		__builtin_memcpy(fib->ipv6_src, &pkt->saddr, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, &pkt->daddr, sizeof(fib->ipv6_dst));
 	}
-	switch (bpf_fib_lookup(skb, &fib, sizeof(fib), 0)) {
+	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+}
+
+/* Out by the route that was found, to a neighbour that the kernel knows or asks for. */
+static __always_inline int leave_by(struct __sk_buff *skb, const struct packet *pkt,
+				    const struct bpf_fib_lookup *fib)
+{
+	struct bpf_redir_neigh next = { .nh_family = fib->family };
+	int verdict = route_hop(skb, pkt, pkt->smac, pkt->dmac);
+
+	if (verdict)
+		return verdict;
+	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
+	skb->mark = 0;
+	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+}
+
+/* By the host's routes, past its stack. What they do not settle goes to the stack. */
+static __always_inline int route_native(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct bpf_fib_lookup fib = {};
+
+	switch (find_route(skb, pkt, &fib)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;
@@ -86,13 +116,13 @@ static __always_inline int route_native(struct __sk_buff *skb, const struct pack
 	default:
 		return to_stack(skb, pkt);
 	}
-	verdict = route_hop(skb, pkt, ep->mac, ep->host_mac);
-	if (verdict)
-		return verdict;
-	next.nh_family = fib.family;
-	__builtin_memcpy(next.ipv6_nh, fib.ipv6_dst, sizeof(next.ipv6_nh));
-	skb->mark = 0;
-	return bpf_redirect_neigh(fib.ifindex, &next, sizeof(next), 0);
+	return leave_by(skb, pkt, &fib);
+}
+
+static __always_inline const struct addr *gateway_of(const struct packet *pkt,
+						     const struct endpoint_if *ep)
+{
+	return pkt->family == AF_INET ? &ep->gateway4 : &ep->gateway6;
 }
 
 /* To a pod of another node. */
@@ -110,11 +140,11 @@ static __always_inline int route_remote(struct __sk_buff *skb, struct packet *pk
 		return to_stack(skb, pkt);
 	/* What may be cut the stack cuts; the tunnel device has the same MTU. */
 	if (here->mtu && segment_bytes(skb, pkt) > here->mtu)
-		return pkt->dont_fragment ? answer_too_big(skb, pkt, ep, here->mtu)
+		return pkt->dont_fragment ? answer_too_big(skb, pkt, gateway_of(pkt, ep), here->mtu)
 					  : to_stack(skb, pkt);
 	if (native)
-		return route_native(skb, pkt, ep);
-	return route_tunnel(skb, pkt, ep, here, to);
+		return route_native(skb, pkt);
+	return route_tunnel(skb, pkt, here, to);
 }
 
 #endif

@@ -21,9 +21,15 @@ static __always_inline bool peer_equal(const struct peer *a, const struct peer *
 	return a->port == b->port && addr_equal(&a->addr, &b->addr);
 }
 
-static __always_inline const struct frontend *frontend_lookup(const struct peer *to, __u8 protocol)
+static __always_inline const struct frontend *frontend_lookup(const struct peer *to, __u8 protocol,
+							      enum scope scope)
 {
-	struct frontend_key key = { .addr = to->addr, .port = to->port, .protocol = protocol };
+	struct frontend_key key = {
+		.addr = to->addr,
+		.port = to->port,
+		.protocol = protocol,
+		.scope = scope,
+	};
 
 	return bpf_map_lookup_elem(&frontends, &key);
 }
@@ -58,9 +64,10 @@ static __always_inline bool is_backend(const struct frontend *f, const struct pe
 }
 
 /* The backend that a client has already, if it may keep it. */
-static __always_inline bool kept_backend(const struct frontend *f, __u64 client, struct peer *to)
+static __always_inline bool kept_backend(const struct frontend *f, const struct addr *client,
+					 struct peer *to)
 {
-	struct affinity_key key = { .client = client, .id = f->id };
+	struct affinity_key key = { .client = *client, .id = f->id };
 	struct affinity *kept = bpf_map_lookup_elem(&affinities, &key);
 	__u64 now = bpf_ktime_get_ns();
 
@@ -74,10 +81,10 @@ static __always_inline bool kept_backend(const struct frontend *f, __u64 client,
 }
 
 /* Replaces the address of a Service by a backend's. dice decides which. False: there is none. */
-static __always_inline bool choose_backend(const struct frontend *f, __u64 client, __u32 dice,
-					   struct peer *to)
+static __always_inline bool choose_backend(const struct frontend *f, const struct addr *client,
+					   __u32 dice, struct peer *to)
 {
-	struct affinity_key key = { .client = client, .id = f->id };
+	struct affinity_key key = { .client = *client, .id = f->id };
 	struct affinity keep = {};
 	const struct peer *found;
 

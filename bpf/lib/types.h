@@ -68,6 +68,8 @@ enum drop_reason {
 	DROP_NO_CONNECTION = 155,
 	/* The chain of IPv6 extension headers is too long or broken. */
 	DROP_INVALID_IPV6_EXTENSION = 156,
+	/* A Service has no backend on this node, and wants no other for its clients outside. */
+	DROP_NO_BACKEND = 158,
 	/* No node is known for the destination, or there is no tunnel device. */
 	DROP_NO_TUNNEL_ENDPOINT = 160,
 	/* No address or port of the node was free to stand for the pod's. */
@@ -84,10 +86,14 @@ enum drop_reason {
 	DROP_FRAGMENT_NOT_FOUND = 175,
 	/* A pod sent a router advertisement or an ICMPv6 redirect. */
 	DROP_FORBIDDEN_ICMPV6 = 176,
+	/* The load balancer of the Service is not for this client. */
+	DROP_SOURCE_RANGE = 177,
 	/* The frame carries a VLAN tag. */
 	DROP_VLAN_FILTERED = 182,
 	/* The tunnel carries a reserved identity that no node may send. */
 	DROP_INVALID_VNI = 183,
+	/* The packet has no hop left. */
+	DROP_TTL_EXCEEDED = 196,
 	/* The device has no endpoint yet, or no longer. */
 	DROP_ENDPOINT_NOT_READY = 203,
 	/* What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP. */
@@ -106,8 +112,10 @@ enum drop_reason {
 	DROP_UNKNOWN_POD = 227,
 	/* The inner source address is not one of the node that sent the packet. */
 	DROP_TUNNEL_SOURCE = 228,
-	/* Larger than the path takes; the pod was told by ICMP. */
+	/* Larger than the path takes; the sender was told by ICMP. */
 	DROP_TOO_BIG = 229,
+	/* The Service has no backend; the client was told by ICMP. */
+	DROP_REFUSED = 230,
 	/* No reason: the end of the numbers. */
 	DROP_REASON_MAX = 255,
 };
@@ -285,12 +293,19 @@ struct peer {
 };
 _Static_assert(sizeof(struct peer) == 24, "peer");
 
+/* Who asks for a Service. */
+enum scope {
+	SCOPE_NODE = 0, /* a socket of the node, or a pod of it */
+	SCOPE_WORLD = 1, /* a packet that comes in by a card */
+};
+
 /* Where clients find a Service: an address, a port and a protocol. */
 struct frontend_key {
 	struct addr addr;
 	__be16 port;
 	__u8 protocol;
-	__u8 pad[5];
+	__u8 scope; /* enum scope */
+	__u8 pad[4];
 };
 _Static_assert(sizeof(struct frontend_key) == 24, "frontend_key");
 
@@ -299,9 +314,23 @@ struct frontend {
 	__u32 id;
 	__u32 count; /* of backends, in slots 0 to count - 1; 0: connections are refused */
 	__u32 affinity_seconds; /* how long a client keeps its backend; 0: not at all */
-	__u8 pad[4];
+	__u8 flags; /* enum frontend_flag */
+	__u8 pad[3];
 };
 _Static_assert(sizeof(struct frontend) == 16, "frontend");
+
+enum frontend_flag {
+	FRONTEND_LOCAL = 1, /* backends are of this node, so that clients keep their addresses */
+	FRONTEND_GUARDED = 2, /* only for clients in source_ranges */
+};
+
+/* Of a guarded frontend. No struct addr inside, as in cidr_key. */
+struct source_range_key {
+	__u32 prefix_len; /* bits, of 160 */
+	__u32 id; /* as in struct frontend */
+	__u8 addr[16];
+};
+_Static_assert(sizeof(struct source_range_key) == 24, "source_range_key");
 
 struct backend_key {
 	__u32 id; /* as in struct frontend */
@@ -317,11 +346,11 @@ struct reverse_key {
 _Static_assert(sizeof(struct reverse_key) == 32, "reverse_key");
 
 struct affinity_key {
-	__u64 client; /* cookie of the network namespace: a pod, or the node */
+	struct addr client; /* or, in its first half, the cookie of a network namespace */
 	__u32 id; /* as in struct frontend */
 	__u8 pad[4];
 };
-_Static_assert(sizeof(struct affinity_key) == 16, "affinity_key");
+_Static_assert(sizeof(struct affinity_key) == 24, "affinity_key");
 
 struct affinity {
 	struct peer backend;

@@ -25,12 +25,20 @@ func newNumbers(have State) numbers {
 		n.taken[entry.ID], n.free[entry.ID] = frontend.Protocol, true
 	}
 	for slot := range have.Backends {
-		if _, known := n.taken[slot.ID]; !known {
-			n.taken[slot.ID] = 0
-		}
-		n.free[slot.ID] = true
+		n.find(slot.ID)
+	}
+	for id := range have.Sources {
+		n.find(id)
 	}
 	return n
+}
+
+// find notes a number that the kernel has, whoever's it was.
+func (n *numbers) find(id uint32) {
+	if _, known := n.taken[id]; !known {
+		n.taken[id] = 0
+	}
+	n.free[id] = true
 }
 
 // take returns the set's number.

@@ -19,15 +19,26 @@ const (
 	SCTP Protocol = 132
 )
 
+// Scope says who asks for a Service; the same address may lead each to other backends.
+type Scope uint8
+
+const (
+	// OfNode are sockets of this node, its pods' among them.
+	OfNode Scope = iota
+	// OfWorld are packets that come to this node from outside.
+	OfWorld
+)
+
 // Frontend is where clients find a Service.
 type Frontend struct {
 	Addr     netip.AddrPort
 	Protocol Protocol
+	Scope    Scope
 }
 
 // Compare orders frontends.
 func (f Frontend) Compare(g Frontend) int {
-	return cmp.Or(f.Addr.Compare(g.Addr), cmp.Compare(f.Protocol, g.Protocol))
+	return cmp.Or(f.Addr.Compare(g.Addr), cmp.Compare(f.Protocol, g.Protocol), cmp.Compare(f.Scope, g.Scope))
 }
 
 // Set is a number of backends and the frontends behind which they stand: one port of a Service in one family, for one
@@ -41,6 +52,12 @@ type Set struct {
 	Backends []netip.AddrPort
 	// Affinity is how long a client keeps its backend; 0 for not at all.
 	Affinity time.Duration
+	// Local: the backends are of this node alone, and who comes from outside keeps his address. Without backends he is
+	// not answered, so that he asks another node.
+	Local bool
+	// Guarded: of those from outside only Sources, sorted, are let in; without any, nobody.
+	Guarded bool
+	Sources []netip.Prefix
 	// Rank and Since decide between sets that claim the same frontend: the lower one has it, then the older one, then
 	// the one whose name comes first.
 	Rank  Rank
@@ -62,6 +79,8 @@ type Entry struct {
 	ID       uint32
 	Count    uint32
 	Affinity time.Duration
+	// Local and Guarded are the set's.
+	Local, Guarded bool
 }
 
 // Slot is the place of a backend.
@@ -73,6 +92,14 @@ type Slot struct {
 type State struct {
 	Frontends map[Frontend]Entry
 	Backends  map[Slot]netip.AddrPort
+	// Sources are those who are let in, by the number of the set, sorted.
+	Sources map[uint32][]netip.Prefix
+}
+
+// Source is one range of clients that is let in.
+type Source struct {
+	ID     uint32
+	Prefix netip.Prefix
 }
 
 // Diff is what to write, in this order, so that nobody is ever led to a slot that is not there yet.
@@ -81,6 +108,8 @@ type Diff struct {
 	PutFrontends    map[Frontend]Entry
 	DeleteFrontends []Frontend
 	DeleteBackends  []Slot
+	// PutSources come before the frontends, DeleteSources after them.
+	PutSources, DeleteSources []Source
 	// Gone are backends that no frontend of that protocol leads to any more through the set that they were in.
 	Gone []Backend
 }
@@ -93,5 +122,6 @@ type Backend struct {
 
 // Empty tells whether there is nothing to write.
 func (d Diff) Empty() bool {
-	return len(d.PutBackends)+len(d.PutFrontends)+len(d.DeleteFrontends)+len(d.DeleteBackends) == 0
+	return len(d.PutBackends)+len(d.PutFrontends)+len(d.DeleteFrontends)+len(d.DeleteBackends)+
+		len(d.PutSources)+len(d.DeleteSources) == 0
 }

@@ -22,6 +22,7 @@ func (t *Table) settle(c touched) Diff {
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.ids)) {
 		t.settleBackends(id, &d)
+		t.settleSources(id, &d)
 	}
 	t.settleFrontends(slices.SortedFunc(maps.Keys(c.frontends), Frontend.Compare), &d)
 	t.forget(&d)
@@ -55,6 +56,28 @@ func (t *Table) settleBackends(id uint32, d *Diff) {
 	t.count(id, had, slots, d)
 }
 
+// settleSources lets in who belongs to one number, and nobody else.
+func (t *Table) settleSources(id uint32, d *Diff) {
+	var want []netip.Prefix
+	if p := t.byID[id]; p != nil {
+		want = p.Sources
+	}
+	had := t.written.Sources[id]
+	for _, prefix := range want {
+		if !slices.Contains(had, prefix) {
+			d.PutSources = append(d.PutSources, Source{id, prefix})
+		}
+	}
+	for _, prefix := range had {
+		if !slices.Contains(want, prefix) {
+			d.DeleteSources = append(d.DeleteSources, Source{id, prefix})
+		}
+	}
+	if t.written.Sources[id] = want; len(want) == 0 {
+		delete(t.written.Sources, id)
+	}
+}
+
 // count notes who left the set and who joined it.
 func (t *Table) count(id uint32, had, have []netip.AddrPort, d *Diff) {
 	protocol := t.ids.protocol(id)
@@ -86,7 +109,10 @@ func (t *Table) settleFrontends(frontends []Frontend, d *Diff) {
 			t.short[p.owner] = true
 			continue
 		}
-		if want := (Entry{ID: p.id, Count: uint32(len(p.slots)), Affinity: p.Affinity}); !there || have != want {
+		want := Entry{
+			ID: p.id, Count: uint32(len(p.slots)), Affinity: p.Affinity, Local: p.Local, Guarded: p.Guarded,
+		}
+		if !there || have != want {
 			d.PutFrontends[frontend] = want
 			t.written.Frontends[frontend] = want
 		}

@@ -46,12 +46,15 @@ type placed struct {
 func NewTable(have State, capacity Capacity) *Table {
 	t := &Table{
 		capacity: capacity,
-		written:  State{Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}},
-		owners:   map[string][]string{}, sets: map[string]*placed{}, byID: map[uint32]*placed{},
+		written: State{
+			Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}, Sources: map[uint32][]netip.Prefix{},
+		},
+		owners: map[string][]string{}, sets: map[string]*placed{}, byID: map[uint32]*placed{},
 		claims: map[Frontend][]*placed{}, ids: newNumbers(have), users: map[Backend]int{}, short: map[string]bool{},
 	}
 	maps.Copy(t.written.Frontends, have.Frontends)
 	maps.Copy(t.written.Backends, have.Backends)
+	maps.Copy(t.written.Sources, have.Sources)
 	for slot, addr := range have.Backends {
 		t.users[Backend{addr, t.ids.protocol(slot.ID)}]++
 	}
@@ -72,6 +75,9 @@ func (t *Table) Replace(services map[string][]Set) Diff {
 	}
 	for slot := range t.written.Backends {
 		c.ids[slot.ID] = true
+	}
+	for id := range t.written.Sources {
+		c.ids[id] = true
 	}
 	d := t.settle(c)
 	t.sweep(&d)

@@ -25,6 +25,7 @@ const (
 	ConntrackMapEndpoints         = "endpoints"
 	ConntrackMapFragments         = "fragments"
 	ConntrackMapFrontends         = "frontends"
+	ConntrackMapHostServes        = "host_serves"
 	ConntrackMapIdentities        = "identities"
 	ConntrackMapIpcache           = "ipcache"
 	ConntrackMapIpcacheCidrs      = "ipcache_cidrs"
@@ -33,6 +34,7 @@ const (
 	ConntrackMapReverse           = "reverse"
 	ConntrackMapScratch           = "scratch"
 	ConntrackMapScratchNat        = "scratch_nat"
+	ConntrackMapSourceRanges      = "source_ranges"
 	ConntrackProgSweepConnections = "sweep_connections"
 	ConntrackVarHostNetns         = "host_netns"
 	ConntrackVarNative            = "native"
@@ -98,6 +100,7 @@ type ConntrackMapSpecs struct {
 	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	HostServes     *ebpf.MapSpec `ebpf:"host_serves"`
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
@@ -106,6 +109,7 @@ type ConntrackMapSpecs struct {
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
 }
 
 // ConntrackVariableSpecs contains global variables before they are loaded into the kernel.
@@ -147,6 +151,7 @@ type ConntrackMaps struct {
 	Endpoints      *ebpf.Map `ebpf:"endpoints"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Frontends      *ebpf.Map `ebpf:"frontends"`
+	HostServes     *ebpf.Map `ebpf:"host_serves"`
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
@@ -155,6 +160,7 @@ type ConntrackMaps struct {
 	Reverse        *ebpf.Map `ebpf:"reverse"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
 }
 
 func (m *ConntrackMaps) Close() error {
@@ -168,6 +174,7 @@ func (m *ConntrackMaps) Close() error {
 		m.Endpoints,
 		m.Fragments,
 		m.Frontends,
+		m.HostServes,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
@@ -176,6 +183,7 @@ func (m *ConntrackMaps) Close() error {
 		m.Reverse,
 		m.Scratch,
 		m.ScratchNat,
+		m.SourceRanges,
 	)
 }
 

@@ -11,7 +11,7 @@ package bpfgen
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem overlay Overlay ../../../bpf/overlay.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem netdev Netdev ../../../bpf/netdev.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem conntrack Conntrack ../../../bpf/conntrack.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem sock -type peer -type frontend_key -type frontend -type backend_key -type reverse_key -type affinity_key -type affinity Sock ../../../bpf/sock.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem sock -type peer -type frontend_key -type frontend -type backend_key -type reverse_key -type affinity_key -type affinity -type source_range_key Sock ../../../bpf/sock.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 
 // Structs are the same in every object and hence have one name here.
 type (
@@ -49,6 +49,8 @@ type (
 	ReverseKey = SockReverseKey
 	// AffinityKey is struct affinity_key.
 	AffinityKey = SockAffinityKey
+	// SourceRangeKey is struct source_range_key.
+	SourceRangeKey = SockSourceRangeKey
 	// Affinity is struct affinity.
 	Affinity = SockAffinity
 )

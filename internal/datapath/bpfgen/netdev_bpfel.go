@@ -25,6 +25,7 @@ const (
 	NetdevMapEndpoints       = "endpoints"
 	NetdevMapFragments       = "fragments"
 	NetdevMapFrontends       = "frontends"
+	NetdevMapHostServes      = "host_serves"
 	NetdevMapIdentities      = "identities"
 	NetdevMapIpcache         = "ipcache"
 	NetdevMapIpcacheCidrs    = "ipcache_cidrs"
@@ -33,6 +34,7 @@ const (
 	NetdevMapReverse         = "reverse"
 	NetdevMapScratch         = "scratch"
 	NetdevMapScratchNat      = "scratch_nat"
+	NetdevMapSourceRanges    = "source_ranges"
 	NetdevProgFromBare       = "from_bare"
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToBare         = "to_bare"
@@ -104,6 +106,7 @@ type NetdevMapSpecs struct {
 	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	HostServes     *ebpf.MapSpec `ebpf:"host_serves"`
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
@@ -112,6 +115,7 @@ type NetdevMapSpecs struct {
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
 }
 
 // NetdevVariableSpecs contains global variables before they are loaded into the kernel.
@@ -153,6 +157,7 @@ type NetdevMaps struct {
 	Endpoints      *ebpf.Map `ebpf:"endpoints"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Frontends      *ebpf.Map `ebpf:"frontends"`
+	HostServes     *ebpf.Map `ebpf:"host_serves"`
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
@@ -161,6 +166,7 @@ type NetdevMaps struct {
 	Reverse        *ebpf.Map `ebpf:"reverse"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
 }
 
 func (m *NetdevMaps) Close() error {
@@ -174,6 +180,7 @@ func (m *NetdevMaps) Close() error {
 		m.Endpoints,
 		m.Fragments,
 		m.Frontends,
+		m.HostServes,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
@@ -182,6 +189,7 @@ func (m *NetdevMaps) Close() error {
 		m.Reverse,
 		m.Scratch,
 		m.ScratchNat,
+		m.SourceRanges,
 	)
 }
 

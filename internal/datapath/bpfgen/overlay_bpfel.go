@@ -25,6 +25,7 @@ const (
 	OverlayMapEndpoints       = "endpoints"
 	OverlayMapFragments       = "fragments"
 	OverlayMapFrontends       = "frontends"
+	OverlayMapHostServes      = "host_serves"
 	OverlayMapIdentities      = "identities"
 	OverlayMapIpcache         = "ipcache"
 	OverlayMapIpcacheCidrs    = "ipcache_cidrs"
@@ -33,6 +34,7 @@ const (
 	OverlayMapReverse         = "reverse"
 	OverlayMapScratch         = "scratch"
 	OverlayMapScratchNat      = "scratch_nat"
+	OverlayMapSourceRanges    = "source_ranges"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
 	OverlayVarHostNetns       = "host_netns"
@@ -100,6 +102,7 @@ type OverlayMapSpecs struct {
 	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	HostServes     *ebpf.MapSpec `ebpf:"host_serves"`
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
@@ -108,6 +111,7 @@ type OverlayMapSpecs struct {
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
 }
 
 // OverlayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -149,6 +153,7 @@ type OverlayMaps struct {
 	Endpoints      *ebpf.Map `ebpf:"endpoints"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Frontends      *ebpf.Map `ebpf:"frontends"`
+	HostServes     *ebpf.Map `ebpf:"host_serves"`
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
@@ -157,6 +162,7 @@ type OverlayMaps struct {
 	Reverse        *ebpf.Map `ebpf:"reverse"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
 }
 
 func (m *OverlayMaps) Close() error {
@@ -170,6 +176,7 @@ func (m *OverlayMaps) Close() error {
 		m.Endpoints,
 		m.Fragments,
 		m.Frontends,
+		m.HostServes,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
@@ -178,6 +185,7 @@ func (m *OverlayMaps) Close() error {
 		m.Reverse,
 		m.Scratch,
 		m.ScratchNat,
+		m.SourceRanges,
 	)
 }
 

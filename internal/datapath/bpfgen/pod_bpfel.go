@@ -170,6 +170,7 @@ const (
 	PodMapEndpoints       = "endpoints"
 	PodMapFragments       = "fragments"
 	PodMapFrontends       = "frontends"
+	PodMapHostServes      = "host_serves"
 	PodMapIdentities      = "identities"
 	PodMapIpcache         = "ipcache"
 	PodMapIpcacheCidrs    = "ipcache_cidrs"
@@ -178,6 +179,7 @@ const (
 	PodMapReverse         = "reverse"
 	PodMapScratch         = "scratch"
 	PodMapScratchNat      = "scratch_nat"
+	PodMapSourceRanges    = "source_ranges"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
 	PodVarHostNetns       = "host_netns"
@@ -245,6 +247,7 @@ type PodMapSpecs struct {
 	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	HostServes     *ebpf.MapSpec `ebpf:"host_serves"`
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
@@ -253,6 +256,7 @@ type PodMapSpecs struct {
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
 }
 
 // PodVariableSpecs contains global variables before they are loaded into the kernel.
@@ -294,6 +298,7 @@ type PodMaps struct {
 	Endpoints      *ebpf.Map `ebpf:"endpoints"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Frontends      *ebpf.Map `ebpf:"frontends"`
+	HostServes     *ebpf.Map `ebpf:"host_serves"`
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
@@ -302,6 +307,7 @@ type PodMaps struct {
 	Reverse        *ebpf.Map `ebpf:"reverse"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
 }
 
 func (m *PodMaps) Close() error {
@@ -315,6 +321,7 @@ func (m *PodMaps) Close() error {
 		m.Endpoints,
 		m.Fragments,
 		m.Frontends,
+		m.HostServes,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
@@ -323,6 +330,7 @@ func (m *PodMaps) Close() error {
 		m.Reverse,
 		m.Scratch,
 		m.ScratchNat,
+		m.SourceRanges,
 	)
 }
 

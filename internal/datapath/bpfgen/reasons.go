@@ -38,6 +38,8 @@ const (
 	DropNoConnection Reason = 155
 	// DropInvalidIpv6Extension: The chain of IPv6 extension headers is too long or broken.
 	DropInvalidIpv6Extension Reason = 156
+	// DropNoBackend: A Service has no backend on this node, and wants no other for its clients outside.
+	DropNoBackend Reason = 158
 	// DropNoTunnelEndpoint: No node is known for the destination, or there is no tunnel device.
 	DropNoTunnelEndpoint Reason = 160
 	// DropNatNoMapping: No address or port of the node was free to stand for the pod's.
@@ -54,10 +56,14 @@ const (
 	DropFragmentNotFound Reason = 175
 	// DropForbiddenIcmpv6: A pod sent a router advertisement or an ICMPv6 redirect.
 	DropForbiddenIcmpv6 Reason = 176
+	// DropSourceRange: The load balancer of the Service is not for this client.
+	DropSourceRange Reason = 177
 	// DropVLANFiltered: The frame carries a VLAN tag.
 	DropVLANFiltered Reason = 182
 	// DropInvalidVNI: The tunnel carries a reserved identity that no node may send.
 	DropInvalidVNI Reason = 183
+	// DropTtlExceeded: The packet has no hop left.
+	DropTtlExceeded Reason = 196
 	// DropEndpointNotReady: The device has no endpoint yet, or no longer.
 	DropEndpointNotReady Reason = 203
 	// DropNoise: What kernels say unasked: MLD, router solicitation, address detection, gratuitous ARP.
@@ -76,8 +82,10 @@ const (
 	DropUnknownPod Reason = 227
 	// DropTunnelSource: The inner source address is not one of the node that sent the packet.
 	DropTunnelSource Reason = 228
-	// DropTooBig: Larger than the path takes; the pod was told by ICMP.
+	// DropTooBig: Larger than the path takes; the sender was told by ICMP.
 	DropTooBig Reason = 229
+	// DropRefused: The Service has no backend; the client was told by ICMP.
+	DropRefused Reason = 230
 )
 
 // String is the name by which metrics and flows call it.
@@ -109,6 +117,8 @@ func (r Reason) String() string {
 		return "NO_CONNECTION"
 	case DropInvalidIpv6Extension:
 		return "INVALID_IPV6_EXTENSION"
+	case DropNoBackend:
+		return "NO_BACKEND"
 	case DropNoTunnelEndpoint:
 		return "NO_TUNNEL_ENDPOINT"
 	case DropNatNoMapping:
@@ -125,10 +135,14 @@ func (r Reason) String() string {
 		return "FRAGMENT_NOT_FOUND"
 	case DropForbiddenIcmpv6:
 		return "FORBIDDEN_ICMPV6"
+	case DropSourceRange:
+		return "SOURCE_RANGE"
 	case DropVLANFiltered:
 		return "VLAN_FILTERED"
 	case DropInvalidVNI:
 		return "INVALID_VNI"
+	case DropTtlExceeded:
+		return "TTL_EXCEEDED"
 	case DropEndpointNotReady:
 		return "ENDPOINT_NOT_READY"
 	case DropNoise:
@@ -149,6 +163,8 @@ func (r Reason) String() string {
 		return "TUNNEL_SOURCE"
 	case DropTooBig:
 		return "TOO_BIG"
+	case DropRefused:
+		return "REFUSED"
 	}
 	return "REASON_" + strconv.Itoa(int(r))
 }

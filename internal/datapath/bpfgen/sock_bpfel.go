@@ -22,9 +22,12 @@ type SockAffinity struct {
 
 type SockAffinityKey struct {
 	_      structs.HostLayout
-	Client uint64
-	Id     uint32
-	Pad    [4]uint8
+	Client struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Id  uint32
+	Pad [4]uint8
 }
 
 type SockBackendKey struct {
@@ -38,7 +41,8 @@ type SockFrontend struct {
 	Id              uint32
 	Count           uint32
 	AffinitySeconds uint32
-	Pad             [4]uint8
+	Flags           uint8
+	Pad             [3]uint8
 }
 
 type SockFrontendKey struct {
@@ -49,7 +53,8 @@ type SockFrontendKey struct {
 	}
 	Port     uint16
 	Protocol uint8
-	Pad      [5]uint8
+	Scope    uint8
+	Pad      [4]uint8
 }
 
 type SockPeer struct {
@@ -68,6 +73,13 @@ type SockReverseKey struct {
 	Backend SockPeer
 }
 
+type SockSourceRangeKey struct {
+	_         structs.HostLayout
+	PrefixLen uint32
+	Id        uint32
+	Addr      [16]uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -81,6 +93,7 @@ const (
 	SockMapEndpoints         = "endpoints"
 	SockMapFragments         = "fragments"
 	SockMapFrontends         = "frontends"
+	SockMapHostServes        = "host_serves"
 	SockMapIdentities        = "identities"
 	SockMapIpcache           = "ipcache"
 	SockMapIpcacheCidrs      = "ipcache_cidrs"
@@ -89,6 +102,7 @@ const (
 	SockMapReverse           = "reverse"
 	SockMapScratch           = "scratch"
 	SockMapScratchNat        = "scratch_nat"
+	SockMapSourceRanges      = "source_ranges"
 	SockProgSockConnect4     = "sock_connect4"
 	SockProgSockConnect6     = "sock_connect6"
 	SockProgSockGetpeername4 = "sock_getpeername4"
@@ -168,6 +182,7 @@ type SockMapSpecs struct {
 	Endpoints      *ebpf.MapSpec `ebpf:"endpoints"`
 	Fragments      *ebpf.MapSpec `ebpf:"fragments"`
 	Frontends      *ebpf.MapSpec `ebpf:"frontends"`
+	HostServes     *ebpf.MapSpec `ebpf:"host_serves"`
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
@@ -176,6 +191,7 @@ type SockMapSpecs struct {
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
 }
 
 // SockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -217,6 +233,7 @@ type SockMaps struct {
 	Endpoints      *ebpf.Map `ebpf:"endpoints"`
 	Fragments      *ebpf.Map `ebpf:"fragments"`
 	Frontends      *ebpf.Map `ebpf:"frontends"`
+	HostServes     *ebpf.Map `ebpf:"host_serves"`
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
@@ -225,6 +242,7 @@ type SockMaps struct {
 	Reverse        *ebpf.Map `ebpf:"reverse"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
+	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
 }
 
 func (m *SockMaps) Close() error {
@@ -238,6 +256,7 @@ func (m *SockMaps) Close() error {
 		m.Endpoints,
 		m.Fragments,
 		m.Frontends,
+		m.HostServes,
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
@@ -246,6 +265,7 @@ func (m *SockMaps) Close() error {
 		m.Reverse,
 		m.Scratch,
 		m.ScratchNat,
+		m.SourceRanges,
 	)
 }
 

@@ -43,6 +43,23 @@ func services(t *testing.T, n Node) {
 		must(t, d.WriteServices(change))
 		wantServices(t, n, service.State{Frontends: map[service.Frontend]service.Entry{six: {ID: 8}}})
 	}
+	range4, range6 := netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/32")
+	world := service.Frontend{Addr: netip.MustParseAddrPort("192.0.2.7:80"), Protocol: service.TCP, Scope: service.OfWorld}
+	guarded := service.Diff{
+		PutSources:   []service.Source{{ID: 9, Prefix: range4}, {ID: 9, Prefix: range6}, {ID: 10, Prefix: range4}},
+		PutFrontends: map[service.Frontend]service.Entry{world: {ID: 9, Local: true, Guarded: true}},
+	}
+	must(t, d.WriteServices(guarded))
+	wantServices(t, n, service.State{
+		Frontends: map[service.Frontend]service.Entry{six: {ID: 8}, world: {ID: 9, Local: true, Guarded: true}},
+		Sources:   map[uint32][]netip.Prefix{9: {range4, range6}, 10: {range4}},
+	})
+	must(t, d.WriteServices(service.Diff{
+		DeleteFrontends: []service.Frontend{world}, DeleteSources: guarded.PutSources[:2],
+	}))
+	wantServices(t, n, service.State{
+		Frontends: map[service.Frontend]service.Entry{six: {ID: 8}}, Sources: map[uint32][]netip.Prefix{10: {range4}},
+	})
 	must(t, d.DestroySockets(t.Context(), []service.Backend{{Addr: first, Protocol: service.UDP}}))
 	if c := d.ServiceCapacity(); c.Frontends <= 0 || c.Backends <= 0 {
 		t.Errorf("capacity = %+v, want room", c)
@@ -59,7 +76,7 @@ func wantServices(t *testing.T, n Node, want service.State) {
 	t.Helper()
 	got, err := n.Datapath.Services()
 	must(t, err)
-	plain := cmpopts.EquateComparable(netip.AddrPort{}, service.Frontend{}, service.Slot{})
+	plain := cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{}, service.Frontend{}, service.Slot{})
 	if diff := cmp.Diff(want, got, plain, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}

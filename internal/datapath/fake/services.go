@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/ciliate-io/ciliate/internal/service"
 )
@@ -18,7 +19,10 @@ const (
 )
 
 func emptyServices() service.State {
-	return service.State{Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{}}
+	return service.State{
+		Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{},
+		Sources: map[uint32][]netip.Prefix{},
+	}
 }
 
 // Services returns what was written.
@@ -28,7 +32,10 @@ func (d *Datapath) Services() (service.State, error) {
 	if err := d.begin(context.Background(), "Services"); err != nil {
 		return service.State{}, err
 	}
-	return service.State{Frontends: maps.Clone(d.services.Frontends), Backends: maps.Clone(d.services.Backends)}, nil
+	return service.State{
+		Frontends: maps.Clone(d.services.Frontends), Backends: maps.Clone(d.services.Backends),
+		Sources: maps.Clone(d.services.Sources),
+	}, nil
 }
 
 // WriteServices remembers a difference.
@@ -38,6 +45,10 @@ func (d *Datapath) WriteServices(diff service.Diff) error {
 	if err := d.begin(context.Background(), "WriteServices"); err != nil {
 		return err
 	}
+	for _, s := range diff.PutSources {
+		d.services.Sources[s.ID] = append(slices.Clone(d.services.Sources[s.ID]), s.Prefix)
+		slices.SortFunc(d.services.Sources[s.ID], netip.Prefix.Compare)
+	}
 	maps.Copy(d.services.Backends, diff.PutBackends)
 	maps.Copy(d.services.Frontends, diff.PutFrontends)
 	for _, frontend := range diff.DeleteFrontends {
@@ -45,6 +56,12 @@ func (d *Datapath) WriteServices(diff service.Diff) error {
 	}
 	for _, slot := range diff.DeleteBackends {
 		delete(d.services.Backends, slot)
+	}
+	for _, s := range diff.DeleteSources {
+		left := slices.DeleteFunc(slices.Clone(d.services.Sources[s.ID]), func(p netip.Prefix) bool { return p == s.Prefix })
+		if d.services.Sources[s.ID] = left; len(left) == 0 {
+			delete(d.services.Sources, s.ID)
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 type Maps struct {
 	endpoints, endpointIfs, ipcache, cidrs, identities, fragments, metrics, node *ebpf.Map
 	frontends, backends, reverse, affinities                                     *ebpf.Map
+	sourceRanges, hostServes                                                     *ebpf.Map
 	conntrackTCP, conntrackOther, cards                                          *ebpf.Map
 }
 
@@ -46,6 +47,8 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		"conntrack_tcp":   &m.conntrackTCP,
 		"conntrack_other": &m.conntrackOther,
 		"cards":           &m.cards,
+		"source_ranges":   &m.sourceRanges,
+		"host_serves":     &m.hostServes,
 	}
 }
 

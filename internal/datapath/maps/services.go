@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -19,7 +20,10 @@ import (
 
 // Services returns what the maps of Services hold.
 func (m *Maps) Services() (service.State, error) {
-	state := service.State{Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{}}
+	state := service.State{
+		Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{},
+		Sources: map[uint32][]netip.Prefix{},
+	}
 	frontends, err := dump[bpfgen.FrontendKey, bpfgen.Frontend](m.frontends)
 	if err != nil {
 		return state, err
@@ -29,13 +33,27 @@ func (m *Maps) Services() (service.State, error) {
 		return state, err
 	}
 	for k, f := range frontends {
-		frontend := service.Frontend{Addr: addrPort(k.Addr.B, k.Port), Protocol: service.Protocol(k.Protocol)}
+		frontend := service.Frontend{
+			Addr: addrPort(k.Addr.B, k.Port), Protocol: service.Protocol(k.Protocol), Scope: service.Scope(k.Scope),
+		}
 		state.Frontends[frontend] = service.Entry{
 			ID: f.Id, Count: f.Count, Affinity: time.Duration(f.AffinitySeconds) * time.Second,
+			Local: f.Flags&frontendLocal != 0, Guarded: f.Flags&frontendGuarded != 0,
 		}
 	}
 	for k, p := range backends {
 		state.Backends[service.Slot{ID: k.Id, Index: k.Slot}] = addrPort(p.Addr.B, p.Port)
+	}
+	sources, err := dump[bpfgen.SourceRangeKey, uint32](m.sourceRanges)
+	if err != nil {
+		return state, err
+	}
+	for k := range sources {
+		at := prefix(bpfgen.CIDRKey{PrefixLen: k.PrefixLen - numberBits, Addr: k.Addr})
+		state.Sources[k.Id] = append(state.Sources[k.Id], at)
+	}
+	for _, of := range state.Sources {
+		slices.SortFunc(of, netip.Prefix.Compare)
 	}
 	return state, nil
 }
@@ -49,7 +67,9 @@ func (m *Maps) WriteServices(d service.Diff) error {
 	}
 	frontends := make(map[bpfgen.FrontendKey]bpfgen.Frontend, len(d.PutFrontends))
 	for frontend, e := range d.PutFrontends {
-		frontends[frontendKey(frontend)] = bpfgen.Frontend{Id: e.ID, Count: e.Count, AffinitySeconds: seconds(e.Affinity)}
+		frontends[frontendKey(frontend)] = bpfgen.Frontend{
+			Id: e.ID, Count: e.Count, AffinitySeconds: seconds(e.Affinity), Flags: flags(e),
+		}
 	}
 	var goneFrontends []bpfgen.FrontendKey
 	for _, frontend := range d.DeleteFrontends {
@@ -58,6 +78,17 @@ func (m *Maps) WriteServices(d service.Diff) error {
 	var goneBackends []bpfgen.BackendKey
 	for _, slot := range d.DeleteBackends {
 		goneBackends = append(goneBackends, backendKey(slot))
+	}
+	sources := make(map[bpfgen.SourceRangeKey]uint32, len(d.PutSources))
+	for _, s := range d.PutSources {
+		sources[sourceKey(s)] = 1
+	}
+	var goneSources []bpfgen.SourceRangeKey
+	for _, s := range d.DeleteSources {
+		goneSources = append(goneSources, sourceKey(s))
+	}
+	if err := put(m.sourceRanges, sources); err != nil {
+		return err
 	}
 	if err := put(m.backends, backends); err != nil {
 		return err
@@ -68,7 +99,10 @@ func (m *Maps) WriteServices(d service.Diff) error {
 	if err := drop(m.frontends, goneFrontends); err != nil {
 		return err
 	}
-	return drop(m.backends, goneBackends)
+	if err := drop(m.backends, goneBackends); err != nil {
+		return err
+	}
+	return drop(m.sourceRanges, goneSources)
 }
 
 // ServiceCapacity is how much of Services the maps can hold.
@@ -90,9 +124,33 @@ func (m *Maps) CameByService(cookie uint64, backend netip.AddrPort) (bool, error
 }
 
 func frontendKey(f service.Frontend) bpfgen.FrontendKey {
-	k := bpfgen.FrontendKey{Port: bits.ReverseBytes16(f.Addr.Port()), Protocol: uint8(f.Protocol)}
+	k := bpfgen.FrontendKey{Port: bits.ReverseBytes16(f.Addr.Port()), Protocol: uint8(f.Protocol), Scope: uint8(f.Scope)}
 	k.Addr.B = key(f.Addr.Addr())
 	return k
+}
+
+// Flags of a frontend, as bpf/lib/types.h has them.
+const (
+	frontendLocal   = 1
+	frontendGuarded = 2
+)
+
+func flags(e service.Entry) (out uint8) {
+	if e.Local {
+		out |= frontendLocal
+	}
+	if e.Guarded {
+		out |= frontendGuarded
+	}
+	return out
+}
+
+// numberBits is how many bits of a source's key stand before its range.
+const numberBits = 32
+
+func sourceKey(s service.Source) bpfgen.SourceRangeKey {
+	k := cidrKey(s.Prefix)
+	return bpfgen.SourceRangeKey{PrefixLen: k.PrefixLen + numberBits, Id: s.ID, Addr: k.Addr}
 }
 
 func backendKey(s service.Slot) bpfgen.BackendKey { return bpfgen.BackendKey{Id: s.ID, Slot: s.Index} }

@@ -25,6 +25,7 @@ func (m *Maps) Usage() ([]datapath.MapUsage, error) {
 		{m.conntrackTCP, count[bpfgen.Tuple, bpfgen.Connection]},
 		{m.conntrackOther, count[bpfgen.Tuple, bpfgen.Connection]},
 		{m.cards, count[uint32, bpfgen.Card]},
+		{m.sourceRanges, count[bpfgen.SourceRangeKey, uint32]},
 		{m.frontends, count[bpfgen.FrontendKey, bpfgen.Frontend]},
 		{m.backends, count[bpfgen.BackendKey, bpfgen.Peer]},
 		{m.reverse, count[bpfgen.ReverseKey, bpfgen.Peer]},

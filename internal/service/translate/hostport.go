@@ -58,6 +58,9 @@ func (n Node) PodSets(pod *corev1.Pod) []service.Set {
 			for _, addr := range frontends {
 				at := netip.AddrPortFrom(addr, uint16(port.HostPort))
 				set.Frontends = append(set.Frontends, service.Frontend{Addr: at, Protocol: protocol})
+				if !addr.IsLoopback() {
+					set.Frontends = append(set.Frontends, service.Frontend{Addr: at, Protocol: protocol, Scope: service.OfWorld})
+				}
 			}
 			sets = append(sets, set)
 		}

@@ -20,17 +20,28 @@ func TestHostPorts(t *testing.T) {
 		"at every address of the node and at its loopback, in both families": {
 			port: corev1.ContainerPort{ContainerPort: 8080, HostPort: 80},
 			want: []shape{
-				{Frontends: []string{"tcp 127.0.0.1:80", "tcp 172.18.0.11:80"}, Backends: []string{"10.0.1.9:8080"}},
-				{Frontends: []string{"tcp [::1]:80", "tcp [fd00:172:18::11]:80"}, Backends: []string{"[fd00:1::9]:8080"}},
+				{
+					Frontends: []string{"tcp 127.0.0.1:80", "tcp 172.18.0.11:80"}, World: []string{"tcp 172.18.0.11:80"},
+					Backends: []string{"10.0.1.9:8080"},
+				},
+				{
+					Frontends: []string{"tcp [::1]:80", "tcp [fd00:172:18::11]:80"}, World: []string{"tcp [fd00:172:18::11]:80"},
+					Backends: []string{"[fd00:1::9]:8080"},
+				},
 			},
 		},
 		"at every address of one family": {
 			port: corev1.ContainerPort{ContainerPort: 53, HostPort: 53, Protocol: corev1.ProtocolUDP, HostIP: "0.0.0.0"},
-			want: []shape{{Frontends: []string{"udp 127.0.0.1:53", "udp 172.18.0.11:53"}, Backends: []string{"10.0.1.9:53"}}},
+			want: []shape{{
+				Frontends: []string{"udp 127.0.0.1:53", "udp 172.18.0.11:53"}, World: []string{"udp 172.18.0.11:53"},
+				Backends: []string{"10.0.1.9:53"},
+			}},
 		},
 		"at one address of the node": {
 			port: corev1.ContainerPort{ContainerPort: 8080, HostPort: 80, HostIP: "172.18.0.11"},
-			want: []shape{{Frontends: []string{"tcp 172.18.0.11:80"}, Backends: []string{"10.0.1.9:8080"}}},
+			want: []shape{{
+				Frontends: []string{"tcp 172.18.0.11:80"}, World: []string{"tcp 172.18.0.11:80"}, Backends: []string{"10.0.1.9:8080"},
+			}},
 		},
 		"at its loopback alone": {
 			port: corev1.ContainerPort{ContainerPort: 8080, HostPort: 80, HostIP: "127.0.0.1"},

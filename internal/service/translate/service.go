@@ -6,6 +6,8 @@ package translate
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,34 +59,78 @@ func (n Node) portSets(svc *corev1.Service, port corev1.ServicePort, family core
 	if protocol == 0 || port.Port <= 0 || port.Port > maxPort {
 		return nil
 	}
-	candidates := n.endpoints(published, family, port)
-	inside, outside := near(candidates), near(candidates)
-	if p := svc.Spec.InternalTrafficPolicy; p != nil && *p == corev1.ServiceInternalTrafficPolicyLocal {
-		inside = here(candidates)
-	}
 	base := service.Set{Affinity: affinity(svc), Since: svc.CreationTimestamp.Time}
 	var sets []service.Set
-	for _, kind := range []struct {
-		word      string
-		rank      service.Rank
-		frontends []netip.AddrPort
-		from      []endpoint
-	}{
-		{"inside", service.Assigned, clusterFrontends(svc, port, family), inside},
-		{"outside", service.Claimed, n.outsideFrontends(svc, port, family), outside},
-	} {
-		if len(kind.frontends) == 0 {
+	for _, kind := range n.kinds(svc, port, family, n.endpoints(published, family, port)) {
+		if len(kind.ofNode)+len(kind.ofWorld) == 0 {
 			continue
 		}
 		set := base
 		set.Name = fmt.Sprintf("%s/%s %d/%d %s %s", svc.Namespace, svc.Name, protocol, port.Port, family, kind.word)
-		set.Rank, set.Backends = kind.rank, choose(kind.from)
-		for _, addr := range kind.frontends {
+		set.Rank, set.Backends, set.Local, set.Sources = kind.rank, choose(kind.from), kind.local, kind.sources
+		set.Guarded = kind.guarded
+		for _, addr := range kind.ofNode {
 			set.Frontends = append(set.Frontends, service.Frontend{Addr: addr, Protocol: protocol})
+		}
+		for _, addr := range kind.ofWorld {
+			set.Frontends = append(set.Frontends, service.Frontend{Addr: addr, Protocol: protocol, Scope: service.OfWorld})
 		}
 		sets = append(sets, set)
 	}
 	return sets
+}
+
+// kind is a way in which clients come to a Service.
+type kind struct {
+	word            string
+	rank            service.Rank
+	ofNode, ofWorld []netip.AddrPort
+	from            []endpoint
+	local, guarded  bool
+	sources         []netip.Prefix
+}
+
+// kinds are the clients of its ClusterIP; those of its other addresses, wherever they come from; and, apart from these,
+// packets from outside for which it wants this node's endpoints alone, or which come to a load balancer that is not for
+// everybody.
+func (n Node) kinds(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily, candidates []endpoint) []kind {
+	inside, outside := kind{word: "inside", from: near(candidates)}, kind{word: "outside", rank: service.Claimed, from: near(candidates)}
+	if p := svc.Spec.InternalTrafficPolicy; p != nil && *p == corev1.ServiceInternalTrafficPolicyLocal {
+		inside.from = here(candidates)
+	}
+	inside.ofNode = clusterFrontends(svc, port, family)
+	open, balanced := n.openFrontends(svc, port, family), balancerFrontends(svc, port, family)
+	outside.ofNode = append(slices.Clone(open), balanced...)
+	world := outside
+	world.ofNode, world.word = nil, "local"
+	if world.local = svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal; world.local {
+		world.from = here(candidates)
+	}
+	guarded := world
+	guarded.word, guarded.sources = "guarded", sources(svc, family)
+	if guarded.guarded = len(svc.Spec.LoadBalancerSourceRanges) > 0; guarded.guarded {
+		guarded.ofWorld, balanced = balanced, nil
+	}
+	if everybody := append(open, balanced...); world.local {
+		world.ofWorld = everybody
+	} else {
+		outside.ofWorld = everybody
+	}
+	return []kind{inside, outside, world, guarded}
+}
+
+// sources are the ranges from which a load balancer may be used. One that is none lets nobody
+// in: a typing error must not open a door.
+func sources(svc *corev1.Service, family corev1.IPFamily) []netip.Prefix {
+	var out []netip.Prefix
+	for _, text := range svc.Spec.LoadBalancerSourceRanges {
+		prefix, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err == nil && prefix.Addr().Is4() == (family == corev1.IPv4Protocol) {
+			out = append(out, prefix.Masked())
+		}
+	}
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return slices.Compact(out)
 }
 
 // clusterFrontends are the ClusterIPs.
@@ -96,9 +142,9 @@ func clusterFrontends(svc *corev1.Service, port corev1.ServicePort, family corev
 	return frontends(ips, family, port.Port)
 }
 
-// outsideFrontends are externalIPs, the addresses of load balancers, and node ports at this node's own addresses.
-func (n Node) outsideFrontends(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily) []netip.AddrPort {
-	ips := append([]string(nil), svc.Spec.ExternalIPs...)
+// balancerFrontends are the addresses of load balancers.
+func balancerFrontends(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily) []netip.AddrPort {
+	var ips []string
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		for _, ingress := range svc.Status.LoadBalancer.Ingress {
 			// Proxy: the load balancer wants to see every packet itself.
@@ -107,7 +153,12 @@ func (n Node) outsideFrontends(svc *corev1.Service, port corev1.ServicePort, fam
 			}
 		}
 	}
-	out := frontends(ips, family, port.Port)
+	return frontends(ips, family, port.Port)
+}
+
+// openFrontends are externalIPs, and node ports at this node's own addresses.
+func (n Node) openFrontends(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily) []netip.AddrPort {
+	out := frontends(svc.Spec.ExternalIPs, family, port.Port)
 	if port.NodePort > 0 && port.NodePort <= maxPort {
 		for _, addr := range n.Addrs {
 			if usable(addr, family) {

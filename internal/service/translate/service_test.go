@@ -62,17 +62,24 @@ func end(ip, node, conditions string) discoveryv1.Endpoint {
 
 // shape is a set as tests write it down.
 type shape struct {
-	Frontends, Backends []string
-	Affinity            time.Duration
+	// World are the frontends for packets from outside.
+	Frontends, World, Backends []string
+	Affinity                   time.Duration
+	Local, Guarded             bool
+	Sources                    []netip.Prefix
 }
 
 func shapes(sets []service.Set) []shape {
 	var out []shape
 	for _, s := range sets {
-		sh := shape{Affinity: s.Affinity}
+		sh := shape{Affinity: s.Affinity, Local: s.Local, Guarded: s.Guarded, Sources: s.Sources}
 		for _, f := range s.Frontends {
 			name := map[service.Protocol]string{service.TCP: "tcp ", service.UDP: "udp ", service.SCTP: "sctp "}[f.Protocol]
-			sh.Frontends = append(sh.Frontends, name+f.Addr.String())
+			if f.Scope == service.OfWorld {
+				sh.World = append(sh.World, name+f.Addr.String())
+			} else {
+				sh.Frontends = append(sh.Frontends, name+f.Addr.String())
+			}
 		}
 		for _, b := range s.Backends {
 			sh.Backends = append(sh.Backends, b.String())
@@ -224,7 +231,8 @@ func TestFrontends(t *testing.T) {
 		"a node port, at this node's addresses of the family": {
 			service: svc(func(s *corev1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = corev1.ServiceTypeNodePort, 30080 }),
 			want: []shape{
-				{Frontends: []string{vip}, Backends: behind}, {Frontends: []string{"tcp 172.18.0.11:30080"}, Backends: behind},
+				{Frontends: []string{vip}, Backends: behind},
+				{Frontends: []string{"tcp 172.18.0.11:30080"}, World: []string{"tcp 172.18.0.11:30080"}, Backends: behind},
 			},
 		},
 		"externalIPs, and addresses of load balancers that let packets through": {
@@ -236,7 +244,10 @@ func TestFrontends(t *testing.T) {
 			}),
 			want: []shape{
 				{Frontends: []string{vip}, Backends: behind},
-				{Frontends: []string{"tcp 192.0.2.7:80", "tcp 192.0.2.8:80"}, Backends: behind},
+				{
+					Frontends: []string{"tcp 192.0.2.7:80", "tcp 192.0.2.8:80"}, World: []string{"tcp 192.0.2.7:80", "tcp 192.0.2.8:80"},
+					Backends: behind,
+				},
 			},
 		},
 		"externalTrafficPolicy Local is for those outside: a socket is inside": {
@@ -245,7 +256,38 @@ func TestFrontends(t *testing.T) {
 				s.Spec.ExternalTrafficPolicy = local
 			}),
 			want: []shape{
-				{Frontends: []string{vip}, Backends: behind}, {Frontends: []string{"tcp 172.18.0.11:30080"}, Backends: behind},
+				{Frontends: []string{vip}, Backends: behind},
+				{Frontends: []string{"tcp 172.18.0.11:30080"}, Backends: behind},
+				{World: []string{"tcp 172.18.0.11:30080"}, Local: true},
+			},
+		},
+		"a load balancer for some, beside a node port for all": {
+			service: svc(func(s *corev1.Service) {
+				s.Spec.Type, s.Spec.Ports[0].NodePort = corev1.ServiceTypeLoadBalancer, 30080
+				s.Spec.LoadBalancerSourceRanges = []string{"203.0.113.9/24", " 198.51.100.0/24 ", "2001:db8::/32", "nonsense"}
+				s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.8"}}
+			}),
+			want: []shape{
+				{Frontends: []string{vip}, Backends: behind},
+				{
+					Frontends: []string{"tcp 172.18.0.11:30080", "tcp 192.0.2.8:80"}, World: []string{"tcp 172.18.0.11:30080"},
+					Backends: behind,
+				},
+				{
+					World: []string{"tcp 192.0.2.8:80"}, Backends: behind, Guarded: true,
+					Sources: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24")},
+				},
+			},
+		},
+		"a load balancer for nobody, by a typing error": {
+			service: svc(func(s *corev1.Service) {
+				s.Spec.Type, s.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"192.0.2.0/64"}
+				s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.8"}}
+			}),
+			want: []shape{
+				{Frontends: []string{vip}, Backends: behind},
+				{Frontends: []string{"tcp 192.0.2.8:80"}, Backends: behind},
+				{World: []string{"tcp 192.0.2.8:80"}, Backends: behind, Guarded: true},
 			},
 		},
 		"affinity for a time": {
@@ -268,7 +310,7 @@ func TestFrontends(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, shapes(this().Sets(tt.service, ready)), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tt.want, shapes(this().Sets(tt.service, ready)), cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 				t.Errorf("sets (-want +got):\n%s", diff)
 			}
 		})
