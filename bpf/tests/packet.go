@@ -41,8 +41,9 @@ type frame struct {
 	// protocol is UDP when it is zero.
 	protocol     uint8
 	sport, dport uint16
-	// flags are those of TCP.
+	// flags and ack are those of TCP.
 	flags byte
+	ack   uint32
 	// summed fills the checksums of TCP and UDP, which are zero else.
 	summed bool
 	// payload follows the ports of TCP and UDP, or is all there is behind the IP header for other protocols.
@@ -93,6 +94,7 @@ func (f frame) l4(src, dst netip.Addr) []byte {
 		b := make([]byte, 20, 20+len(f.payload))
 		binary.BigEndian.PutUint16(b, f.sport)
 		binary.BigEndian.PutUint16(b[2:], f.dport)
+		binary.BigEndian.PutUint32(b[8:], f.ack)
 		b[12], b[13] = 5<<4, f.flags
 		return f.sum(append(b, f.payload...), 16, src, dst)
 	case f.protocol == protoICMP:

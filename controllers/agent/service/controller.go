@@ -55,8 +55,9 @@ type Options struct {
 // Reconciler keeps the maps of Services. It has one request, for all that changed since the last one.
 type Reconciler struct {
 	Options
-	dirty dirty
-	view  view
+	dirty  dirty
+	view   view
+	health *health
 
 	// mu is held from reading the cache until the kernel is written: what was read first must not be written last.
 	mu sync.Mutex
@@ -66,7 +67,9 @@ type Reconciler struct {
 }
 
 // New returns a Reconciler. It does nothing until Sync is called.
-func New(o Options) *Reconciler { return &Reconciler{Options: o, dirty: newDirty()} }
+func New(o Options) *Reconciler {
+	return &Reconciler{Options: o, dirty: newDirty(), health: newHealth()}
+}
 
 // all is the one request.
 func all() []reconcile.Request {
@@ -127,16 +130,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 	if everything || r.table == nil {
 		return r.result(r.sync(ctx))
 	}
-	changes := map[string][]service.Set{}
+	changes := newWanted()
 	for _, o := range owners {
-		sets, err := r.setsOf(ctx, o)
-		if err != nil {
+		if err := r.read(ctx, o, changes); err != nil {
 			r.dirty.add(owners...)
 			return ctrl.Result{}, err
 		}
-		changes[o.String()] = sets
 	}
-	return r.result(r.write(ctx, r.table.Update(changes)))
+	r.answer(ctx, changes)
+	return r.result(r.write(ctx, r.table.Update(changes.sets)))
 }
 
 // result asks to be called again when room may have been made for who found none.
@@ -172,8 +174,16 @@ func (r *Reconciler) sync(ctx context.Context) (service.Diff, error) {
 	if err != nil {
 		return service.Diff{}, err
 	}
+	r.answer(ctx, services)
 	r.table = service.NewTable(have, r.Datapath.ServiceCapacity())
-	return r.write(ctx, r.table.Replace(services))
+	return r.write(ctx, r.table.Replace(services.sets))
+}
+
+// answer tells load balancers what is so now. A port that somebody else has is no reason to leave the maps behind.
+func (r *Reconciler) answer(ctx context.Context, w wanted) {
+	if err := r.health.update(w.checks); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Answering health checks of load balancers")
+	}
 }
 
 // write tells the kernel. If it fails, what the kernel holds is asked anew before the next try. Sockets come last: who

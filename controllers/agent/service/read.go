@@ -27,42 +27,69 @@ func (r *Reconciler) node(ctx context.Context) (services.Node, error) {
 	return services.Node{Name: r.NodeName, Zone: node.Spec.Zone, Addrs: translate.Peer(node).Addrs}, nil
 }
 
-// setsOf are the sets of one owner, none if it is gone.
-func (r *Reconciler) setsOf(ctx context.Context, o owner) ([]service.Set, error) {
+// wanted is what all or some Services come to on this node.
+type wanted struct {
+	// sets are by owner, none if it is gone.
+	sets map[string][]service.Set
+	// checks are by Service, nil where nothing may be asked.
+	checks map[types.NamespacedName]*services.HealthCheck
+}
+
+func newWanted() wanted {
+	return wanted{sets: map[string][]service.Set{}, checks: map[types.NamespacedName]*services.HealthCheck{}}
+}
+
+// add notes a Service.
+func (w wanted) add(node services.Node, svc *corev1.Service, published []discoveryv1.EndpointSlice) {
+	o := owner{NamespacedName: client.ObjectKeyFromObject(svc)}
+	w.sets[o.String()] = node.Sets(svc, published)
+	w.checks[o.NamespacedName] = nil
+	if check, found := node.HealthCheck(svc, published); found {
+		w.checks[o.NamespacedName] = &check
+	}
+}
+
+// read adds what one owner comes to.
+func (r *Reconciler) read(ctx context.Context, o owner, out wanted) error {
 	node, err := r.node(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	out.sets[o.String()] = nil
 	if o.pod {
 		pod := &corev1.Pod{}
 		if err := r.Client.Get(ctx, o.NamespacedName, pod); err != nil {
-			return nil, client.IgnoreNotFound(err)
+			return client.IgnoreNotFound(err)
 		}
-		return node.PodSets(pod), nil
+		out.sets[o.String()] = node.PodSets(pod)
+		return nil
 	}
+	out.checks[o.NamespacedName] = nil
 	svc := &corev1.Service{}
 	if err := r.Client.Get(ctx, o.NamespacedName, svc); err != nil {
-		return nil, client.IgnoreNotFound(err)
+		return client.IgnoreNotFound(err)
 	}
 	slices := &discoveryv1.EndpointSliceList{}
 	if err := r.Client.List(ctx, slices, client.MatchingFields{index.EndpointSliceService: o.String()}); err != nil {
-		return nil, err
+		return err
 	}
-	return node.Sets(svc, slices.Items), nil
+	out.add(node, svc, slices.Items)
+	return nil
 }
 
-// readAll are the sets of all Services and of this node's pods, by owner.
-func (r *Reconciler) readAll(ctx context.Context) (map[string][]service.Set, error) {
+// readAll is what all Services and this node's pods come to.
+func (r *Reconciler) readAll(ctx context.Context) (wanted, error) {
+	out := newWanted()
 	node, err := r.node(ctx)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	list, slices := &corev1.ServiceList{}, &discoveryv1.EndpointSliceList{}
 	if err := r.Client.List(ctx, list); err != nil {
-		return nil, err
+		return out, err
 	}
 	if err := r.Client.List(ctx, slices); err != nil {
-		return nil, err
+		return out, err
 	}
 	published := map[string][]discoveryv1.EndpointSlice{}
 	for _, slice := range slices.Items {
@@ -70,12 +97,13 @@ func (r *Reconciler) readAll(ctx context.Context) (map[string][]service.Set, err
 			published[service] = append(published[service], slice)
 		}
 	}
-	out := make(map[string][]service.Set, len(list.Items))
-	for i := range list.Items {
-		name := owner{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}.String()
-		out[name] = node.Sets(&list.Items[i], published[name])
+	for _, gone := range r.health.known() {
+		out.checks[gone] = nil
 	}
-	return out, r.readPods(ctx, node, out)
+	for i := range list.Items {
+		out.add(node, &list.Items[i], published[client.ObjectKeyFromObject(&list.Items[i]).String()])
+	}
+	return out, r.readPods(ctx, node, out.sets)
 }
 
 func (r *Reconciler) readPods(ctx context.Context, node services.Node, out map[string][]service.Set) error {
