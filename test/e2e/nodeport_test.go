@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright Authors of Ciliate
+
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/ciliate-io/ciliate/test/e2e/framework"
+)
+
+// fromWorld runs a script outside the cluster until it succeeds.
+func fromWorld(t *testing.T, c *framework.Cluster, what, script string) {
+	t.Helper()
+	framework.Eventually(t, 30*time.Second, what, func(ctx context.Context) error {
+		out, err := c.World().Run(ctx, "sh", "-c", "set -e; "+script)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+// exitsWith is a line of a script that wants curl to end so: 7 is a refusal, 28 silence.
+func exitsWith(code int, addr string, port int) string {
+	return fmt.Sprintf("code=0; curl -s --max-time 2 %s/ >/dev/null || code=$?; [ $code = %d ]; ", url(addr, port), code)
+}
+
+// TestNodePortsAnswerTheWorld: at every address of every node, wherever the backend is, and at once where there is none.
+func TestNodePortsAnswerTheWorld(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	published := netexec("world-hostport", c.Other(one))
+	published.HostPort = 54081
+	c.StartPods(t, server("world-server", "world-server", one), published)
+	nodePort := func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort }
+	svc := createService(t, c, "world", "world-server", nodePort)
+	nobody := createService(t, c, "world-nobody", "world-nobody", nodePort)
+	var script strings.Builder
+	for _, node := range c.Nodes {
+		for _, addr := range node.Addrs {
+			fmt.Fprintf(&script, "[ $(curl -sS --max-time 5 %s/hostname) = world-server ]; ", url(addr, int(svc.Spec.Ports[0].NodePort)))
+			script.WriteString(exitsWith(7, addr, int(nobody.Spec.Ports[0].NodePort)))
+		}
+	}
+	for _, addr := range c.Other(one).Addrs {
+		fmt.Fprintf(&script, "[ $(curl -sS --max-time 5 %s/hostname) = world-hostport ]; ", url(addr, 54081))
+	}
+	fromWorld(t, c, "the world to reach node ports", script.String())
+	c.NoLeaks(t)
+}
+
+// TestTrafficPolicyLocal: a backend of the node that is asked sees the client itself, other nodes are silent, and say so
+// to load balancers.
+func TestTrafficPolicyLocal(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	c.StartPods(t, server("policy-server", "policy-server", one))
+	svc := createService(t, c, "policy", "policy-server", func(s *corev1.ServiceSpec) {
+		s.Type, s.ExternalTrafficPolicy = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal
+	})
+	port, health := int(svc.Spec.Ports[0].NodePort), int(svc.Spec.HealthCheckNodePort)
+	var script strings.Builder
+	status := "[ $(curl -sS --max-time 5 -o /dev/null -w '%%{http_code}' %s/healthz) = %d ]; "
+	for _, addr := range one.Addrs {
+		seen := strings.TrimSuffix(strings.TrimPrefix(url(worldOf(addr), 0), "http://"), ":0")
+		fmt.Fprintf(&script, "curl -sS --max-time 5 %s/clientip | grep -qF '%s:'; ", url(addr, port), seen)
+		fmt.Fprintf(&script, status, url(addr, health), 200)
+	}
+	for _, addr := range c.Other(one).Addrs {
+		script.WriteString(exitsWith(28, addr, port))
+		fmt.Fprintf(&script, status, url(addr, health), 503)
+	}
+	fromWorld(t, c, "the world to be known to the backend", script.String())
+	c.NoLeaks(t)
+}
