@@ -59,6 +59,13 @@ func TestNodePortOfAPodHere(t *testing.T) {
 
 				g.publish(t, s.node, service.OfWorld, service.Entry{}, s.podB)
 				g.comes(t, "a connection that goes on", asked, led)
+
+				gone := service.Backend{Addr: netip.AddrPortFrom(netip.MustParseAddr(s.podA), backendPort), Protocol: service.UDP}
+				must(t, g.maps.ForgetBackends([]service.Backend{gone}))
+				if protocol == protoUDP {
+					led.dst = s.podB
+				}
+				g.comes(t, "a connection to a backend that is gone", asked, led)
 			})
 		}
 	}

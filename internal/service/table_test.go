@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,9 @@ import (
 type kernel struct{ State }
 
 func newKernel() *kernel {
-	return &kernel{State{Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}}}
+	return &kernel{State{
+		Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}, Sources: map[uint32][]netip.Prefix{},
+	}}
 }
 
 func (k *kernel) write(d Diff) {
@@ -29,6 +32,12 @@ func (k *kernel) write(d Diff) {
 	}
 	for _, s := range d.DeleteBackends {
 		delete(k.Backends, s)
+	}
+	for _, s := range d.PutSources {
+		k.Sources[s.ID] = append(slices.Clone(k.Sources[s.ID]), s.Prefix)
+	}
+	for _, s := range d.DeleteSources {
+		k.Sources[s.ID] = slices.DeleteFunc(slices.Clone(k.Sources[s.ID]), func(p netip.Prefix) bool { return p == s.Prefix })
 	}
 }
 
@@ -274,5 +283,43 @@ func wantShort(t *testing.T, table *Table, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, table.Short(), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("short of room (-want +got):\n%s", diff)
+	}
+}
+
+// TestSources: who is let in follows the set, and goes with it; what an agent that ended has left goes too.
+func TestSources(t *testing.T) {
+	guarded := func(texts ...string) Set {
+		s := set("guarded", "192.0.2.7:80", "10.0.1.1:8080")
+		s.Guarded = true
+		for _, text := range texts {
+			s.Sources = append(s.Sources, netip.MustParsePrefix(text))
+		}
+		return s
+	}
+	k := newKernel()
+	k.Sources[99] = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	table := NewTable(k.State, large())
+	for _, step := range []struct {
+		sets []Set
+		want string
+	}{
+		{sets: []Set{guarded("192.0.2.0/24", "198.51.100.0/24")}, want: "guarded [192.0.2.0/24 198.51.100.0/24]"},
+		{sets: []Set{guarded("192.0.2.0/24")}, want: "guarded [192.0.2.0/24]"},
+		{sets: []Set{guarded()}, want: "guarded []"},
+		{sets: []Set{set("guarded", "192.0.2.7:80", "10.0.1.1:8080")}, want: "open []"},
+		{sets: []Set{guarded("2001:db8::/32")}, want: "guarded [2001:db8::/32]"},
+		{want: "open []"},
+	} {
+		k.write(table.Replace(map[string][]Set{"ns/a": step.sets}))
+		entry := k.Frontends[tcp("192.0.2.7:80")]
+		word := map[bool]string{true: "guarded", false: "open"}[entry.Guarded]
+		if got := fmt.Sprint(word, " ", k.Sources[entry.ID]); got != step.want {
+			t.Errorf("got %s, want %s", got, step.want)
+		}
+	}
+	for id, left := range k.Sources {
+		if len(left) > 0 {
+			t.Errorf("%v are left under number %d", left, id)
+		}
 	}
 }

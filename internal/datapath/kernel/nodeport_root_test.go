@@ -51,6 +51,12 @@ type place struct {
 	source []netip.Addr
 }
 
+// like is where the backend listens in the family of another address.
+func (p place) like(other netip.Addr) netip.AddrPort {
+	i := slices.IndexFunc(p.addrs, func(a netip.Addr) bool { return a.Is4() == other.Is4() })
+	return netip.AddrPortFrom(p.addrs[i], backendPort)
+}
+
 func (c *cluster) places() map[string]place {
 	one, two := c.nodes[0], c.nodes[1]
 	world := addrs(world4, world6)
@@ -72,12 +78,10 @@ func TestNodePorts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, m)
 			for where, p := range c.places() {
-				for i, at := range c.nodes[0].want.Addrs {
-					backend := p.addrs[slices.IndexFunc(p.addrs, func(a netip.Addr) bool { return a.Is4() == at.Is4() })]
-					port := uint16(nodePort + i)
-					c.nodes[0].publish(t, netip.AddrPortFrom(at, port), service.Entry{}, backend)
-					what := fmt.Sprintf("%s behind %s", where, at)
-					c.wantServed(t, what, netip.AddrPortFrom(at, port), p.netns, netip.AddrPortFrom(backend, backendPort), p.source)
+				for i, addr := range c.nodes[0].want.Addrs {
+					at := netip.AddrPortFrom(addr, uint16(nodePort+i))
+					c.nodes[0].publish(t, at, service.Entry{}, p.like(addr).Addr())
+					c.wantServed(t, where, at, p)
 				}
 			}
 		})
@@ -85,11 +89,12 @@ func TestNodePorts(t *testing.T) {
 }
 
 // wantServed talks TCP and UDP from the world with what listens behind a frontend.
-func (c *cluster) wantServed(t *testing.T, what string, frontend netip.AddrPort, at *lab.Netns, behind netip.AddrPort, source []netip.Addr) {
+func (c *cluster) wantServed(t *testing.T, where string, frontend netip.AddrPort, p place) {
 	t.Helper()
+	what, behind := fmt.Sprintf("%s behind %s", where, frontend), p.like(frontend.Addr())
 	var listener net.Listener
 	var packets net.PacketConn
-	at.Do(t, func() {
+	p.netns.Do(t, func() {
 		var err, errUDP error
 		listener, err = net.Listen("tcp", behind.String())
 		packets, errUDP = net.ListenPacket("udp", behind.String())
@@ -105,8 +110,8 @@ func (c *cluster) wantServed(t *testing.T, what string, frontend netip.AddrPort,
 		t.Errorf("%s, TCP: %v\n%s", what, err, c.drops(t))
 		return
 	}
-	if got := <-sources; !slices.Contains(source, got) {
-		t.Errorf("%s saw %s, want one of %s", what, got, source)
+	if got := <-sources; !slices.Contains(p.source, got) {
+		t.Errorf("%s saw %s, want one of %s", what, got, p.source)
 	}
 	go echoPackets(packets)
 	// The second is of several fragments. The first time they may be too large for the way to the backend.
@@ -217,7 +222,7 @@ func TestSourcesAreLetIn(t *testing.T) {
 		if err := n.WriteServices(service.Diff{PutSources: []service.Source{{ID: id, Prefix: allowed}}}); err != nil {
 			t.Fatal(err)
 		}
-		c.wantServed(t, "for "+allowed.String(), at, n.pods[0].netns, netip.AddrPortFrom(n.pods[0].Addrs[i], backendPort), addrs(world4, world6))
+		c.wantServed(t, "for "+allowed.String(), at, place{n.pods[0].netns, n.pods[0].Addrs, addrs(world4, world6)})
 	}
 }
 
@@ -228,7 +233,7 @@ func TestNodePortsLearnTheMTU(t *testing.T) {
 	for i, addr := range n.want.Addrs {
 		at := netip.AddrPortFrom(addr, nodePort)
 		n.publish(t, at, service.Entry{}, backend.Addrs[i])
-		c.wantServed(t, "a pod behind the tunnel", at, backend.netns, netip.AddrPortFrom(backend.Addrs[i], backendPort), n.want.Routers)
+		c.wantServed(t, "a pod behind the tunnel", at, place{backend.netns, backend.Addrs, n.want.Routers})
 		// The first is lost, and the sender told.
 		_ = c.dial(t, "udp", at, func(conn net.Conn) error {
 			_, err := conn.Write(make([]byte, 1440))
@@ -252,27 +257,26 @@ func TestPodsReachServicesByPackets(t *testing.T) {
 			places["a neighbour"] = place{c.nodes[0].pods[1].netns, c.nodes[0].pods[1].Addrs, nil}
 			for where, p := range places {
 				for _, vip := range addrs(vip4, vip6) {
-					backend := p.addrs[slices.IndexFunc(p.addrs, func(a netip.Addr) bool { return a.Is4() == vip.Is4() })]
 					at := netip.AddrPortFrom(vip, 80)
 					err := c.nodes[0].WriteServices(service.Diff{
-						PutBackends:  map[service.Slot]netip.AddrPort{{ID: 7}: netip.AddrPortFrom(backend, backendPort)},
+						PutBackends:  map[service.Slot]netip.AddrPort{{ID: 7}: p.like(vip)},
 						PutFrontends: map[service.Frontend]service.Entry{{Addr: at, Protocol: service.TCP}: {ID: 7, Count: 1}},
 					})
 					if err != nil {
 						t.Fatal(err)
 					}
-					c.wantReached(t, where, client, at, p.netns, netip.AddrPortFrom(backend, backendPort))
+					c.wantReached(t, where, client, at, p)
 				}
 			}
 		})
 	}
 }
 
-func (c *cluster) wantReached(t *testing.T, what string, client *pod, at netip.AddrPort, netns *lab.Netns, behind netip.AddrPort) {
+func (c *cluster) wantReached(t *testing.T, what string, client *pod, at netip.AddrPort, p place) {
 	t.Helper()
 	var listener net.Listener
 	var err error
-	netns.Do(t, func() { listener, err = net.Listen("tcp", behind.String()) })
+	p.netns.Do(t, func() { listener, err = net.Listen("tcp", p.like(at.Addr()).String()) })
 	if err != nil {
 		t.Fatal(err)
 	}

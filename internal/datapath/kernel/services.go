@@ -32,15 +32,15 @@ func (d *Datapath) AttachSockets() error {
 }
 
 // DestroySockets ends the connected UDP sockets that Services led to these backends, on the node and in its pods: their
-// owners get an error and can ask again, where they would else wait for answers that nobody gives. Nothing is asked of
-// the kernel for other protocols: TCP notices by itself.
+// owners get an error and can ask again, where they would else wait for answers that nobody gives. Conversations by
+// packets are led elsewhere. Nothing is asked of the kernel for other protocols: TCP notices by itself.
 func (d *Datapath) DestroySockets(ctx context.Context, gone []service.Backend) error {
 	targets := sockets.Targets(gone)
 	if len(targets) == 0 {
 		return nil
 	}
 	const own = "" // the network namespace of the node
-	var errs []error
+	errs := []error{d.maps.ForgetBackends(gone)}
 	for _, netns := range append(d.sandboxes(), own) {
 		err := errors.Join(ctx.Err(), sockets.Destroy(netns, targets, d.maps.CameByService))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
