@@ -132,6 +132,10 @@ int to_netdev(struct __sk_buff *skb)
 {
 	struct packet *pkt;
 
+	if (is_marked(skb, MARK_KEYED)) {
+		clear_mark(skb);
+		return TC_ACT_UNSPEC;
+	}
 	if (is_nodes_own(skb, ETH_HLEN) && (!host_is_serving() || is_tunnel_packet(skb, ETH_HLEN)))
 		return TC_ACT_UNSPEC;
 	pkt = begin(skb);
@@ -145,6 +149,10 @@ int to_bare(struct __sk_buff *skb)
 {
 	struct packet *pkt;
 
+	if (is_marked(skb, MARK_KEYED)) {
+		clear_mark(skb);
+		return TC_ACT_UNSPEC;
+	}
 	if (is_nodes_own(skb, 0))
 		return TC_ACT_UNSPEC;
 	pkt = begin(skb);

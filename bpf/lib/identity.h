@@ -11,7 +11,7 @@
 enum mark {
 	MARK_MASK = 0x0f00,
 	MARK_IDENTITY = 0x0f00, /* the upper 16 bits are the source's identity */
-	MARK_KEYED = 0x0e00, /* from_pod has set the tunnel key */
+	MARK_KEYED = 0x0e00, /* judged, and its way chosen: nothing is left to do for the device */
 	MARK_IDENTITY_SHIFT = 16,
 	MARK_IDENTITY_END = 1 << 16,
 	MARK_OURS = 0xffff0000 | MARK_MASK,

@@ -96,7 +96,7 @@ static __always_inline int leave_by(struct __sk_buff *skb, const struct packet *
 	if (verdict)
 		return verdict;
 	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
-	skb->mark = 0;
+	skb->mark = MARK_KEYED;
 	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
 }
 

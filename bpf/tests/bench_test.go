@@ -75,6 +75,7 @@ func BenchmarkPrograms(b *testing.B) {
 		{"to_overlay/ipv4/from the host", loader.Config{}, run{program: "to_overlay", in: frame{src: router4, dst: remotePod4, protocol: protoTCP}}},
 		{"from_netdev/ipv4/to a pod here", loader.Config{Native: true}, run{program: "from_netdev", in: frame{src: remotePod4, dst: podB4, protocol: protoTCP}}},
 		{"from_netdev/ipv4/to the host", loader.Config{Native: true}, run{program: "from_netdev", in: frame{src: world4, dst: here4, protocol: protoTCP}}},
+		{"from_netdev/ipv4/of the tunnel", loader.Config{}, run{program: "from_netdev", in: frame{src: there4, dst: here4, dport: tunnelPort}}},
 		{"to_netdev/ipv4/from the host", loader.Config{}, run{program: "to_netdev", in: frame{src: here4, dst: world4, protocol: protoTCP}}},
 	} {
 		b.Run(c.name, func(b *testing.B) { benchmark(b, c.config, c.run) })

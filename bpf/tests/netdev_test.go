@@ -74,6 +74,7 @@ func TestToNetdev(t *testing.T) {
 	}{
 		"the host's own":        {step: step{run: run{in: frame{src: here4, dst: world4}}, wantAction: next}},
 		"the tunnel's packet":   {step: step{run: run{in: outer}, wantAction: next}},
+		"a pod's to a pod":      {config: loader.Config{Native: true}, step: step{run: run{in: frame{src: podA4, dst: remotePod4}, mark: markKeyed}, wantAction: next}},
 		"another's mark":        {step: step{run: run{in: outer, mark: 0x4000}, wantAction: next, wantMark: 0x4000}},
 		"a pod's packet":        {step: step{run: run{in: frame{src: here4, dst: world4}, mark: mark(identityA) | 0x4000}, wantAction: next, wantMark: 0x4000}},
 		"a pod's packet, IPv6":  {step: step{run: run{in: frame{src: here6, dst: world6}, mark: mark(identityA)}, wantAction: next}},

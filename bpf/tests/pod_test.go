@@ -204,7 +204,7 @@ func TestNativeRoutesAreTaken(t *testing.T) {
 		}))
 		in := b.fromA(frame{src: pair[0], dst: pair[1]})
 		steps["to "+pair[1]] = step{
-			run: run{in: in, mark: 5}, wantAction: redirect, wantCounted: egressOf("forwarded"),
+			run: run{in: in, mark: 5}, wantAction: redirect, wantMark: markKeyed, wantCounted: egressOf("forwarded"),
 			wantOut: hop(in, b.a.ifc.MAC, b.a.ifc.HostMAC),
 		}
 	}

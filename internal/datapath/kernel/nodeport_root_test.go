@@ -245,6 +245,66 @@ func TestNodePortsLearnTheMTU(t *testing.T) {
 	}
 }
 
+// TestConnectionsOutliveTheAgent: one of the world to a node port with its backend on another node, and one of a pod to
+// the world.
+func TestConnectionsOutliveTheAgent(t *testing.T) {
+	for _, name := range []string{"tunnel", "native"} {
+		t.Run(name, func(t *testing.T) {
+			m := modes()[name]
+			c := newCluster(t, m)
+			n, backend := c.nodes[0], c.nodes[1].pods[0]
+			var talks []func() error
+			for i, addr := range n.want.Addrs {
+				at := netip.AddrPortFrom(addr, nodePort)
+				n.publish(t, at, service.Entry{}, backend.Addrs[i])
+				talks = append(talks,
+					c.open(t, c.world, at, backend.netns, netip.AddrPortFrom(backend.Addrs[i], backendPort)),
+					c.open(t, n.pods[0].netns, netip.AddrPortFrom(addrs(world4, world6)[i], backendPort), c.world,
+						netip.AddrPortFrom(addrs(world4, world6)[i], backendPort)))
+			}
+			for i, node := range c.nodes {
+				node.restart(t, m.cfg)
+				node.ensureNode(t)
+				for _, p := range node.pods {
+					node.netns.Do(t, func() { node.ensurePod(t, p) })
+				}
+				c.tell(t, i)
+				if err := node.SweepConnections(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, talk := range talks {
+				if err := talk(); err != nil {
+					t.Errorf("connection %d after the restart: %v\n%s", i, err, c.drops(t))
+				}
+			}
+		})
+	}
+}
+
+// open makes a connection, uses it, and returns how to use it again.
+func (c *cluster) open(t *testing.T, from *lab.Netns, to netip.AddrPort, at *lab.Netns, behind netip.AddrPort) func() error {
+	t.Helper()
+	var listener net.Listener
+	var conn net.Conn
+	var err error
+	at.Do(t, func() { listener, err = net.Listen("tcp", behind.String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go echo(listener, make(chan netip.Addr, 1))
+	from.Do(t, func() { conn, err = net.DialTimeout("tcp", to.String(), patience) })
+	if err != nil {
+		t.Fatalf("connect to %s: %v\n%s", to, err, c.drops(t))
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := exchange(conn); err != nil {
+		t.Fatalf("talk with %s: %v\n%s", to, err, c.drops(t))
+	}
+	return func() error { return exchange(conn) }
+}
+
 // TestPodsReachServicesByPackets: a pod whose sockets nobody translates, and itself among the backends.
 func TestPodsReachServicesByPackets(t *testing.T) {
 	const vip4, vip6 = "10.96.0.7", "fd00:96::7"
