@@ -10,6 +10,8 @@
 //	operator/identity  Pod, Namespace, CiliumIdentity, CiliumConfig → CiliumIdentity,
 //	                   CiliumConfig.status.identityFilter; IdentitiesAvailable
 //	operator/endpoint  CiliumEndpoint, Pod, Node, CiliumNode → CiliumEndpoint (delete, finalizer); Untrusted
+//	operator/loadbalancer  Service, CiliumLoadBalancerIPPool → Service.status.loadBalancer, CiliumLoadBalancerIPPool.status;
+//	                   cilium.io/IPAMRequestSatisfied; Valid, Conflicting, Exhausted
 //	agent/endpoint     CiliumEndpoint and Pod of this node, CiliumIdentity → CiliumEndpoint.status, finalizer;
 //	                   AddressAssigned, IdentityAssigned, PolicyEnforced, DatapathProgrammed, Ready
 //	agent/node         CiliumNode, CiliumConfig → CiliumNode.status; Ready, CNIConfigured

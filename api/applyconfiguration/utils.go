@@ -37,6 +37,18 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.CiliumIdentitySpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CiliumIdentityStatus"):
 		return &apiv1alpha1.CiliumIdentityStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumL2AnnouncementPolicy"):
+		return &apiv1alpha1.CiliumL2AnnouncementPolicyApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumL2AnnouncementPolicySpec"):
+		return &apiv1alpha1.CiliumL2AnnouncementPolicySpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumL2AnnouncementPolicyStatus"):
+		return &apiv1alpha1.CiliumL2AnnouncementPolicyStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumLoadBalancerIPPool"):
+		return &apiv1alpha1.CiliumLoadBalancerIPPoolApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumLoadBalancerIPPoolSpec"):
+		return &apiv1alpha1.CiliumLoadBalancerIPPoolSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CiliumLoadBalancerIPPoolStatus"):
+		return &apiv1alpha1.CiliumLoadBalancerIPPoolStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CiliumNode"):
 		return &apiv1alpha1.CiliumNodeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CiliumNodeSpec"):
@@ -57,6 +69,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.IdentityFilterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IPAMConfig"):
 		return &apiv1alpha1.IPAMConfigApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LoadBalancerIPPoolBlock"):
+		return &apiv1alpha1.LoadBalancerIPPoolBlockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MapUsage"):
 		return &apiv1alpha1.MapUsageApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NodeAddress"):

@@ -41,6 +41,19 @@ const (
 	ConditionIdentitiesAvailable = "IdentitiesAvailable"
 )
 
+// Conditions of a CiliumLoadBalancerIPPool, beside ConditionValid, which a CiliumL2AnnouncementPolicy has too. Written by
+// the operator.
+const (
+	// ConditionConflicting: the pool shares addresses with an older one and gives none until it does no longer.
+	ConditionConflicting = "Conflicting"
+	// ConditionExhausted: Services have every address of a family of the pool.
+	ConditionExhausted = "Exhausted"
+)
+
+// ConditionIPAMRequestSatisfied of a Service of type LoadBalancer: it has the addresses that it asks for. Written by the
+// operator, under the name that Cilium gave it.
+const ConditionIPAMRequestSatisfied = "cilium.io/IPAMRequestSatisfied"
+
 // Reasons of an endpoint's conditions. The sentence is what a person reads in the condition's message unless the agent
 // has something more exact to say; the CNI plugin quotes both in its error.
 const (
@@ -143,6 +156,37 @@ const (
 	ReasonNumbersLow = "NumbersLow"
 	// ReasonNumbersExhausted: no identity number is free.
 	ReasonNumbersExhausted = "NumbersExhausted"
+)
+
+// Reasons of the conditions of a CiliumLoadBalancerIPPool and a CiliumL2AnnouncementPolicy, beside ReasonValid and
+// ReasonOverlap.
+const (
+	// ReasonNoOverlap: no older pool has one of the addresses.
+	ReasonNoOverlap = "NoOverlap"
+	// ReasonInvalidBlock: a block ends before it begins, or is no range.
+	ReasonInvalidBlock = "InvalidBlock"
+	// ReasonInvalidSelector: a selector makes no sense; the message says why.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonInvalidInterface: an entry of interfaces is no regular expression.
+	ReasonInvalidInterface = "InvalidInterface"
+	// ReasonAddressesLeft: the pool has addresses that no Service has.
+	ReasonAddressesLeft = "AddressesLeft"
+	// ReasonNoAddressLeft: Services have all addresses of a family; the message names it.
+	ReasonNoAddressLeft = "NoAddressLeft"
+)
+
+// Reasons of the condition cilium.io/IPAMRequestSatisfied of a Service, beside ReasonPoolExhausted.
+const (
+	// ReasonSatisfied: the Service has the addresses that it asks for.
+	ReasonSatisfied = "Satisfied"
+	// ReasonNoPool: no pool that selects the Service has addresses of a family that it needs.
+	ReasonNoPool = "NoPool"
+	// ReasonAddressNotInPool: no pool that selects the Service has an address that it asks for.
+	ReasonAddressNotInPool = "AddressNotInPool"
+	// ReasonAddressInUse: another Service has an address that this one asks for.
+	ReasonAddressInUse = "AddressInUse"
+	// ReasonInvalidRequest: the Service asks for what is no address, or for one of a family that it does not have.
+	ReasonInvalidRequest = "InvalidRequest"
 )
 
 // Reasons of events.

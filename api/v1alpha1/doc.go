@@ -15,6 +15,12 @@
 // CiliumConfig: the cluster's configuration, a singleton named "default". The user writes the spec (the operator
 // creates it with defaults where there is none); the operator writes the status.
 //
+// CiliumLoadBalancerIPPool: addresses for Services of type LoadBalancer. The user writes the spec, the operator the
+// status.
+//
+// CiliumL2AnnouncementPolicy: which nodes answer for addresses of Services on their links. The user writes the spec, the
+// operator the status.
+//
 // +kubebuilder:object:generate=true
 // +groupName=cilium.io
 // +kubebuilder:ac:generate=true

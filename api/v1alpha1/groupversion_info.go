@@ -34,6 +34,8 @@ func AddToScheme(s *runtime.Scheme) error {
 		&CiliumNode{}, &CiliumNodeList{},
 		&CiliumIdentity{}, &CiliumIdentityList{},
 		&CiliumConfig{}, &CiliumConfigList{},
+		&CiliumLoadBalancerIPPool{}, &CiliumLoadBalancerIPPoolList{},
+		&CiliumL2AnnouncementPolicy{}, &CiliumL2AnnouncementPolicyList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -31,7 +31,9 @@ import (
 // crds are those of this repository, with the label of their schema, or another label.
 func crds(label string) []client.Object {
 	var out []client.Object
-	for _, name := range []string{"ciliumconfigs", "ciliumendpoints", "ciliumidentities", "ciliumnodes"} {
+	for _, name := range []string{
+		"ciliumconfigs", "ciliumendpoints", "ciliumidentities", "ciliuml2announcementpolicies", "ciliumloadbalancerippools", "ciliumnodes",
+	} {
 		crd := &metav1.PartialObjectMetadata{}
 		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
 		crd.Name, crd.Labels = name+".cilium.io", map[string]string{label: "1"}

@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
 )
 
 // cacheOptions keep of each object only what the controllers read. A cluster has more pods than anything else, and most
@@ -19,6 +21,7 @@ func cacheOptions() cache.Options {
 			&corev1.Pod{}:       {Transform: slimPod},
 			&corev1.Node{}:      {Transform: slimNode},
 			&corev1.Namespace{}: {Transform: slimNamespace},
+			&corev1.Service{}:   {Transform: slimService},
 		},
 	}
 }
@@ -75,6 +78,26 @@ func slimNamespace(obj any) (any, error) {
 		return obj, nil
 	}
 	return &corev1.Namespace{ObjectMeta: slimMeta(ns.ObjectMeta)}, nil
+}
+
+func slimService(obj any) (any, error) {
+	svc, ok := obj.(*corev1.Service)
+	if !ok {
+		return obj, nil
+	}
+	slim := &corev1.Service{
+		ObjectMeta: slimMeta(svc.ObjectMeta),
+		Spec: corev1.ServiceSpec{
+			Type: svc.Spec.Type, LoadBalancerClass: svc.Spec.LoadBalancerClass, LoadBalancerIP: svc.Spec.LoadBalancerIP,
+			IPFamilies: svc.Spec.IPFamilies, IPFamilyPolicy: svc.Spec.IPFamilyPolicy,
+		},
+		Status: svc.Status,
+	}
+	slim.Generation = svc.Generation
+	if wanted, ok := svc.Annotations[v1alpha1.LoadBalancerIPsAnnotation]; ok {
+		slim.Annotations = map[string]string{v1alpha1.LoadBalancerIPsAnnotation: wanted}
+	}
+	return slim, nil
 }
 
 func slimMeta(m metav1.ObjectMeta) metav1.ObjectMeta {

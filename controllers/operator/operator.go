@@ -31,6 +31,7 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/operator/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/operator/identity"
 	"github.com/ciliate-io/ciliate/controllers/operator/ipam"
+	"github.com/ciliate-io/ciliate/controllers/operator/loadbalancer"
 	"github.com/ciliate-io/ciliate/controllers/operator/node"
 )
 
@@ -109,6 +110,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 		identity.New(c, live, recorder).SetupWithManager(mgr),
 		identity.NewCensus(c, live, deps.Clock).SetupWithManager(mgr),
 		endpoints.SetupWithManager(mgr),
+		loadbalancer.New(c, live, recorder, deps.Clock).SetupWithManager(mgr),
 	)
 }
 

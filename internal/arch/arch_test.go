@@ -29,7 +29,7 @@ type floor struct {
 func floors() []floor {
 	cmp := []string{"github.com/google/go-cmp"}
 	build := []string{"github.com/google/go-cmp", "test/build"}
-	thought := []string{"internal/identity", "internal/ipam", "internal/service", "internal/policy"}
+	thought := []string{"internal/identity", "internal/ipam", "internal/loadbalancer", "internal/service", "internal/policy"}
 	words := []string{"k8s.io/api", "k8s.io/apimachinery"}
 	kube := []string{"k8s.io", "sigs.k8s.io", "github.com/go-logr/logr", "github.com/prometheus/client_golang"}
 	kernel := []string{
@@ -48,6 +48,7 @@ func floors() []floor {
 		// thought
 		{folder: "internal/identity", tests: cmp},
 		{folder: "internal/ipam", ours: []string{"internal/identity"}, tests: cmp},
+		{folder: "internal/loadbalancer", ours: []string{"internal/ipam"}, tests: cmp},
 		{folder: "internal/service", ours: []string{"internal/identity"}, tests: cmp},
 		{folder: "internal/service/translate", ours: thought, others: words, tests: cmp},
 		{folder: "internal/policy", ours: []string{"internal/identity", "internal/service"}, tests: cmp},

@@ -28,6 +28,8 @@ var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.AddressFamily
   scalar: string
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.AllowFirstLastIPs
+  scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumConfig
   map:
     fields:
@@ -210,6 +212,113 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: retiredAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumL2AnnouncementPolicy
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumL2AnnouncementPolicySpec
+    - name: status
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumL2AnnouncementPolicyStatus
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumL2AnnouncementPolicySpec
+  map:
+    fields:
+    - name: externalIPs
+      type:
+        scalar: boolean
+    - name: interfaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: loadBalancerIPs
+      type:
+        scalar: boolean
+    - name: nodeSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+    - name: serviceSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumL2AnnouncementPolicyStatus
+  map:
+    fields:
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumLoadBalancerIPPool
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumLoadBalancerIPPoolSpec
+    - name: status
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumLoadBalancerIPPoolStatus
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumLoadBalancerIPPoolSpec
+  map:
+    fields:
+    - name: allowFirstLastIPs
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.AllowFirstLastIPs
+      default: true
+    - name: blocks
+      type:
+        list:
+          elementType:
+            namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerIPPoolBlock
+          elementRelationship: atomic
+    - name: disabled
+      type:
+        scalar: boolean
+    - name: serviceSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumLoadBalancerIPPoolStatus
+  map:
+    fields:
+    - name: available
+      type:
+        scalar: numeric
+    - name: conditions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
+          elementRelationship: associative
+          keys:
+          - type
+    - name: total
+      type:
+        scalar: numeric
+    - name: used
+      type:
+        scalar: numeric
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumNode
   map:
     fields:
@@ -386,6 +495,18 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.LabelValue
   scalar: string
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerIPPoolBlock
+  map:
+    fields:
+    - name: cidr
+      type:
+        scalar: string
+    - name: start
+      type:
+        scalar: string
+    - name: stop
+      type:
+        scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.MapUsage
   map:
     fields:
@@ -502,6 +623,38 @@ var schemaYAML = typed.YAMLObject(`types:
         elementType:
           namedType: __untyped_deduced_
         elementRelationship: separable
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+  map:
+    fields:
+    - name: matchExpressions
+      type:
+        list:
+          elementType:
+            namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+          elementRelationship: atomic
+    - name: matchLabels
+      type:
+        map:
+          elementType:
+            scalar: string
+    elementRelationship: atomic
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorOperator
+  scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: operator
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorOperator
+    - name: values
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry
   map:
     fields:

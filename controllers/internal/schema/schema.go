@@ -23,7 +23,9 @@ var ErrUnfit = errors.New("unfit CRD")
 // Check tells whether every CRD that we use is there, ours, and as new as this binary. The error is for a person.
 func Check(ctx context.Context, live client.Reader) error {
 	var errs []error
-	for _, plural := range []string{"ciliumconfigs", "ciliumendpoints", "ciliumidentities", "ciliumnodes"} {
+	for _, plural := range []string{
+		"ciliumconfigs", "ciliumendpoints", "ciliumidentities", "ciliuml2announcementpolicies", "ciliumloadbalancerippools", "ciliumnodes",
+	} {
 		errs = append(errs, checkCRD(ctx, live, plural+"."+v1alpha1.GroupName))
 	}
 	return errors.Join(errs...)

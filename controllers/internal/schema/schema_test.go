@@ -49,6 +49,7 @@ func TestCheck(t *testing.T) {
 			well := map[string]string{v1alpha1.SchemaLabel: "1"}
 			live := crds{labels: map[string]map[string]string{
 				"ciliumconfigs.cilium.io": well, "ciliumendpoints.cilium.io": well, "ciliumidentities.cilium.io": well,
+				"ciliuml2announcementpolicies.cilium.io": well, "ciliumloadbalancerippools.cilium.io": well,
 			}}
 			if !tt.gone {
 				live.labels["ciliumnodes.cilium.io"] = tt.nodes

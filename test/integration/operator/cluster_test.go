@@ -17,6 +17,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -130,10 +131,14 @@ func (c *cluster) wipe() {
 		in := client.InNamespace(ns.Name)
 		c.check(c.DeleteAllOf(ctx, &v1alpha1.CiliumEndpoint{}, in))
 		c.check(c.DeleteAllOf(ctx, &corev1.Pod{}, in, client.GracePeriodSeconds(0)))
+		if ns.Name != metav1.NamespaceDefault { // The API server's own is there.
+			c.check(c.DeleteAllOf(ctx, &corev1.Service{}, in))
+		}
 	}
 	c.check(c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(corev1.NamespaceNodeLease)))
 	for _, kind := range []client.Object{
 		&corev1.Node{}, &v1alpha1.CiliumNode{}, &v1alpha1.CiliumIdentity{}, &v1alpha1.CiliumConfig{},
+		&v1alpha1.CiliumLoadBalancerIPPool{}, &v1alpha1.CiliumL2AnnouncementPolicy{},
 	} {
 		c.check(c.DeleteAllOf(ctx, kind))
 	}
