@@ -6,6 +6,7 @@
  * address, and the answer finds the pod again. Others may sit on the cards too, so what we do not
  * judge goes on to the next program.
  */
+#include "lib/announce.h"
 #include "lib/config.h"
 #include "lib/endpoint.h"
 #include "lib/event.h"
@@ -69,11 +70,15 @@ static __always_inline int arrive_translated(struct __sk_buff *skb, struct packe
 	return route_served(skb);
 }
 
-/* From a pod of another node to one of ours, or something translated; all else is the stack's. */
+/* A question about an address that we announce, a packet from a pod of another node to one of ours, or
+ * something translated; all else is the stack's.
+ */
 static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 {
 	const struct endpoint *local;
 
+	if (asks_neighbor(skb))
+		return announce(skb, pkt);
 	if (skb->pkt_type != PACKET_HOST || parse(skb, pkt) || !pkt->family)
 		return TC_ACT_OK;
 	local = endpoint_of_address(&pkt->daddr);

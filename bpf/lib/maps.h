@@ -194,6 +194,19 @@ struct {
 	__type(value, struct affinity);
 } affinities SEC(".maps");
 
+/* Address of a Service and card -> the MAC that this node answers with. Written by the agent while
+ * it holds the Service's Lease, each time for some seconds, so that a dead agent's node falls
+ * silent; read by from_netdev. Sized for 4,000 Services with two addresses on two cards. Full: the
+ * agent says so, and the addresses that found no place are not answered for.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct announcement_key);
+	__type(value, struct announcement);
+} announcements SEC(".maps");
+
 /* 0 -> the packet at hand, for the run of one program. Never pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

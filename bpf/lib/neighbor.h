@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* ARP and neighbour discovery: the gateway is answered for, the rest is noise or forbidden. */
+/* ARP and neighbour discovery. Of what a pod asks the gateway is answered for, the rest is noise or
+ * forbidden.
+ */
 #ifndef CILIATE_NEIGHBOR_H
 #define CILIATE_NEIGHBOR_H
 
@@ -44,8 +46,9 @@ enum icmpv6_type {
 
 enum neighbor_number {
 	NEIGHBOR_HOP_LIMIT = 255,
-	/* Router, solicited, override. */
-	NEIGHBOR_FLAGS = 0xe0,
+	NEIGHBOR_ROUTER = 0x80, /* flags */
+	NEIGHBOR_SOLICITED = 0x40,
+	NEIGHBOR_OVERRIDE = 0x20,
 	NEIGHBOR_TARGET_MAC = 2, /* option */
 };
 
@@ -83,6 +86,33 @@ static __always_inline __sum16 fold(__s64 sum)
 	return ~s;
 }
 
+static __always_inline bool arp_is_ipv4(const struct arp_ipv4 *arp)
+{
+	return arp->hardware == bpf_htons(ARP_ETHERNET) && arp->protocol == bpf_htons(ETH_P_IP) &&
+	       arp->hardware_length == ETH_ALEN && arp->protocol_length == ARP_IPV4_LENGTH;
+}
+
+static __always_inline bool arp_is_request(const struct arp_ipv4 *arp)
+{
+	return arp_is_ipv4(arp) && arp->operation == bpf_htons(ARP_REQUEST);
+}
+
+/* Makes a request its own answer: the address asked for is at mac. */
+static __always_inline void answer_request(struct ethhdr *eth, struct arp_ipv4 *arp,
+					   const __u8 *mac)
+{
+	__be32 saddr, taddr;
+
+	__builtin_memcpy(&saddr, arp->saddr, sizeof(saddr));
+	__builtin_memcpy(&taddr, arp->taddr, sizeof(taddr));
+	arp->operation = bpf_htons(ARP_REPLY);
+	copy_mac(arp->tmac, arp->smac);
+	__builtin_memcpy(arp->taddr, &saddr, sizeof(saddr));
+	copy_mac(arp->smac, mac);
+	__builtin_memcpy(arp->saddr, &taddr, sizeof(taddr));
+	write_macs(eth, mac, arp->tmac);
+}
+
 /* Answers a request for the gateway's MAC in place. */
 static __always_inline int answer_arp(struct __sk_buff *skb, const struct endpoint_if *ep)
 {
@@ -93,31 +123,34 @@ static __always_inline int answer_arp(struct __sk_buff *skb, const struct endpoi
 	if (!eth)
 		return -DROP_INVALID_PACKET;
 	arp = (void *)eth + ETH_HLEN;
-	if (arp->hardware != bpf_htons(ARP_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
-	    arp->hardware_length != ETH_ALEN || arp->protocol_length != ARP_IPV4_LENGTH)
+	if (!arp_is_ipv4(arp))
 		return -DROP_INVALID_PACKET;
 	if (!mac_equal(arp->smac, ep->mac))
 		return -DROP_INVALID_SOURCE_MAC;
 	__builtin_memcpy(&saddr, arp->saddr, sizeof(saddr));
 	__builtin_memcpy(&taddr, arp->taddr, sizeof(taddr));
-	if (arp->operation != bpf_htons(ARP_REQUEST) || saddr == taddr || !saddr)
+	if (!arp_is_request(arp) || saddr == taddr || !saddr)
 		return -DROP_NOISE;
 	if (!addr_is_mapped(&ep->addr4) || saddr != mapped_ipv4(&ep->addr4))
 		return -DROP_INVALID_SOURCE_IP;
 	if (taddr != mapped_ipv4(&ep->gateway4))
 		return -DROP_NEIGHBOR;
-	arp->operation = bpf_htons(ARP_REPLY);
-	copy_mac(arp->tmac, ep->mac);
-	__builtin_memcpy(arp->taddr, &saddr, sizeof(saddr));
-	copy_mac(arp->smac, ep->host_mac);
-	__builtin_memcpy(arp->saddr, &taddr, sizeof(taddr));
-	write_macs(eth, ep->host_mac, ep->mac);
+	answer_request(eth, arp, ep->host_mac);
 	return send_back(skb);
 }
 
-/* Makes the solicitation an advertisement of the gateway. */
-static __always_inline int advertise(struct __sk_buff *skb, const struct packet *pkt,
-				     const struct endpoint_if *ep)
+/* Who is where, and to whom it is said. */
+struct advertisement {
+	const struct addr *target;
+	const struct addr *to;
+	const __u8 *mac; /* of the target */
+	const __u8 *dmac; /* of who is told */
+	__u8 flags;
+};
+
+/* Makes a solicitation an advertisement. */
+static __always_inline int write_advertisement(struct __sk_buff *skb,
+					       const struct advertisement *say)
 {
 	__be32 pseudo[2] = { bpf_htonl(sizeof(struct neighbor)), bpf_htonl(PROTOCOL_ICMPV6) };
 	__u32 length = ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct neighbor);
@@ -133,41 +166,65 @@ static __always_inline int advertise(struct __sk_buff *skb, const struct packet 
 		return -DROP_WRITE_ERROR;
 	ip = (void *)eth + ETH_HLEN;
 	neighbor = (void *)ip + sizeof(*ip);
-	write_macs(eth, ep->host_mac, ep->mac);
+	write_macs(eth, say->mac, say->dmac);
 	ip->payload_len = bpf_htons(sizeof(*neighbor));
-	__builtin_memcpy(&ip->saddr, &ep->gateway6, sizeof(ip->saddr));
-	__builtin_memcpy(&ip->daddr, &pkt->saddr, sizeof(ip->daddr));
+	__builtin_memcpy(&ip->saddr, say->target, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, say->to, sizeof(ip->daddr));
 	__builtin_memset(neighbor, 0, sizeof(*neighbor));
 	neighbor->type = ICMPV6_NEIGHBOR_ADVERTISEMENT;
-	neighbor->flags = NEIGHBOR_FLAGS;
-	__builtin_memcpy(&neighbor->target, &ep->gateway6, sizeof(neighbor->target));
+	neighbor->flags = say->flags;
+	__builtin_memcpy(&neighbor->target, say->target, sizeof(neighbor->target));
 	neighbor->option = NEIGHBOR_TARGET_MAC;
 	neighbor->option_length = 1;
-	copy_mac(neighbor->mac, ep->host_mac);
+	copy_mac(neighbor->mac, say->mac);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 2 * sizeof(struct addr), 0);
 	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)neighbor, sizeof(*neighbor), sum);
 	neighbor->checksum = fold(sum);
-	return send_back(skb);
+	return TC_ACT_OK;
 }
 
-static __always_inline int answer_solicitation(struct __sk_buff *skb, const struct packet *pkt,
-					       const struct endpoint_if *ep)
+/* Tells the pod where its gateway is. */
+static __always_inline int advertise(struct __sk_buff *skb, const struct packet *pkt,
+				     const struct endpoint_if *ep)
+{
+	struct advertisement say = {
+		.target = &ep->gateway6,
+		.to = &pkt->saddr,
+		.mac = ep->host_mac,
+		.dmac = ep->mac,
+		.flags = NEIGHBOR_ROUTER | NEIGHBOR_SOLICITED | NEIGHBOR_OVERRIDE,
+	};
+	int verdict = write_advertisement(skb, &say);
+
+	return verdict ? verdict : send_back(skb);
+}
+
+/* The solicitation in a packet that is one by its type; NULL when it is not well formed. Extension
+ * headers have no place there, and only a neighbour's packet comes with all its hops.
+ */
+static __always_inline struct neighbor *solicitation(struct __sk_buff *skb,
+						     const struct packet *pkt)
 {
 	__u32 length = ETH_HLEN + sizeof(struct ipv6hdr) + offsetof(struct neighbor, option);
 	struct neighbor *neighbor;
 	void *data;
 
-	/* Extension headers have no place here, and only a neighbour's packet comes with all its
-	 * hops.
-	 */
 	if (pkt->l4_offset != ETH_HLEN + sizeof(struct ipv6hdr) || pkt->ttl != NEIGHBOR_HOP_LIMIT)
-		return -DROP_INVALID_PACKET;
+		return NULL;
 	data = linear(skb, length);
 	if (!data)
-		return -DROP_INVALID_PACKET;
+		return NULL;
 	neighbor = data + ETH_HLEN + sizeof(struct ipv6hdr);
-	if (neighbor->code)
+	return neighbor->code ? NULL : neighbor;
+}
+
+static __always_inline int answer_solicitation(struct __sk_buff *skb, const struct packet *pkt,
+					       const struct endpoint_if *ep)
+{
+	struct neighbor *neighbor = solicitation(skb, pkt);
+
+	if (!neighbor)
 		return -DROP_INVALID_PACKET;
 	/* A pod asks whether somebody else has its address. */
 	if (addr_is_zero(&pkt->saddr))

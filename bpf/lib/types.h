@@ -359,6 +359,22 @@ struct affinity {
 };
 _Static_assert(sizeof(struct affinity) == 40, "affinity");
 
+/* An address of a Service on the link of a card. */
+struct announcement_key {
+	struct addr addr;
+	__u32 ifindex;
+	__u8 pad[4];
+};
+_Static_assert(sizeof(struct announcement_key) == 24, "announcement_key");
+
+/* The answer to who asks for it there. */
+struct announcement {
+	__u64 until; /* nanoseconds since boot, suspended or not; from then on there is no answer */
+	__u8 mac[ETH_ALEN];
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct announcement) == 16, "announcement");
+
 /* What may change while the agent runs. */
 struct node_config {
 	struct addr underlay4; /* outer source address; all zero: the kernel chooses */

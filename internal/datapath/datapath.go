@@ -114,6 +114,13 @@ type Route struct {
 	Node netip.Addr
 }
 
+// Announcement is an address for which the node answers on the link of a card.
+type Announcement struct {
+	Addr netip.Addr
+	// Device is the card's name.
+	Device string
+}
+
 // MapUsage is the fill level of a map.
 type MapUsage struct {
 	Name                string

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ConntrackMapAffinities        = "affinities"
+	ConntrackMapAnnouncements     = "announcements"
 	ConntrackMapBackends          = "backends"
 	ConntrackMapCards             = "cards"
 	ConntrackMapConntrackOther    = "conntrack_other"
@@ -92,6 +93,7 @@ type ConntrackProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConntrackMapSpecs struct {
 	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Announcements  *ebpf.MapSpec `ebpf:"announcements"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Cards          *ebpf.MapSpec `ebpf:"cards"`
 	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
@@ -143,6 +145,7 @@ func (o *ConntrackObjects) Close() error {
 // It can be passed to LoadConntrackObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConntrackMaps struct {
 	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Announcements  *ebpf.Map `ebpf:"announcements"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Cards          *ebpf.Map `ebpf:"cards"`
 	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
@@ -166,6 +169,7 @@ type ConntrackMaps struct {
 func (m *ConntrackMaps) Close() error {
 	return _ConntrackClose(
 		m.Affinities,
+		m.Announcements,
 		m.Backends,
 		m.Cards,
 		m.ConntrackOther,

@@ -9,7 +9,7 @@ package bpfgen
 //go:generate go run ./reasons ../../../bpf/lib/types.h reasons.go ../../../docs/reference/drop-reasons.md
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem pod -type endpoint -type endpoint_if -type ipcache_entry -type cidr_key -type fragment_key -type fragment_ports -type metric -type node_config -type tuple -type connection -type card Pod ../../../bpf/pod.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem overlay Overlay ../../../bpf/overlay.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem netdev Netdev ../../../bpf/netdev.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem netdev -type announcement_key -type announcement Netdev ../../../bpf/netdev.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem conntrack Conntrack ../../../bpf/conntrack.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -no-global-types -output-stem sock -type peer -type frontend_key -type frontend -type backend_key -type reverse_key -type affinity_key -type affinity -type source_range_key Sock ../../../bpf/sock.c -- -O2 -g -Wall -Werror -mcpu=v3 -fno-strict-aliasing -I/usr/include/x86_64-linux-gnu
 
@@ -53,6 +53,10 @@ type (
 	SourceRangeKey = SockSourceRangeKey
 	// Affinity is struct affinity.
 	Affinity = SockAffinity
+	// AnnouncementKey is struct announcement_key.
+	AnnouncementKey = NetdevAnnouncementKey
+	// Announcement is struct announcement.
+	Announcement = NetdevAnnouncement
 )
 
 // Bytes are the compiled objects, for telling one build from another.

@@ -8,15 +8,34 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
+
+type NetdevAnnouncement struct {
+	_     structs.HostLayout
+	Until uint64
+	Mac   [6]uint8
+	Pad   [2]uint8
+}
+
+type NetdevAnnouncementKey struct {
+	_    structs.HostLayout
+	Addr struct {
+		_ structs.HostLayout
+		B [16]uint8
+	}
+	Ifindex uint32
+	Pad     [4]uint8
+}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	NetdevMapAffinities      = "affinities"
+	NetdevMapAnnouncements   = "announcements"
 	NetdevMapBackends        = "backends"
 	NetdevMapCards           = "cards"
 	NetdevMapConntrackOther  = "conntrack_other"
@@ -98,6 +117,7 @@ type NetdevProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevMapSpecs struct {
 	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Announcements  *ebpf.MapSpec `ebpf:"announcements"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Cards          *ebpf.MapSpec `ebpf:"cards"`
 	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
@@ -149,6 +169,7 @@ func (o *NetdevObjects) Close() error {
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevMaps struct {
 	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Announcements  *ebpf.Map `ebpf:"announcements"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Cards          *ebpf.Map `ebpf:"cards"`
 	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
@@ -172,6 +193,7 @@ type NetdevMaps struct {
 func (m *NetdevMaps) Close() error {
 	return _NetdevClose(
 		m.Affinities,
+		m.Announcements,
 		m.Backends,
 		m.Cards,
 		m.ConntrackOther,

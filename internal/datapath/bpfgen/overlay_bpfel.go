@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	OverlayMapAffinities      = "affinities"
+	OverlayMapAnnouncements   = "announcements"
 	OverlayMapBackends        = "backends"
 	OverlayMapCards           = "cards"
 	OverlayMapConntrackOther  = "conntrack_other"
@@ -94,6 +95,7 @@ type OverlayProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type OverlayMapSpecs struct {
 	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Announcements  *ebpf.MapSpec `ebpf:"announcements"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Cards          *ebpf.MapSpec `ebpf:"cards"`
 	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
@@ -145,6 +147,7 @@ func (o *OverlayObjects) Close() error {
 // It can be passed to LoadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OverlayMaps struct {
 	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Announcements  *ebpf.Map `ebpf:"announcements"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Cards          *ebpf.Map `ebpf:"cards"`
 	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
@@ -168,6 +171,7 @@ type OverlayMaps struct {
 func (m *OverlayMaps) Close() error {
 	return _OverlayClose(
 		m.Affinities,
+		m.Announcements,
 		m.Backends,
 		m.Cards,
 		m.ConntrackOther,

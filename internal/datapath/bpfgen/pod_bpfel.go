@@ -162,6 +162,7 @@ type PodTuple struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	PodMapAffinities      = "affinities"
+	PodMapAnnouncements   = "announcements"
 	PodMapBackends        = "backends"
 	PodMapCards           = "cards"
 	PodMapConntrackOther  = "conntrack_other"
@@ -239,6 +240,7 @@ type PodProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type PodMapSpecs struct {
 	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Announcements  *ebpf.MapSpec `ebpf:"announcements"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Cards          *ebpf.MapSpec `ebpf:"cards"`
 	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
@@ -290,6 +292,7 @@ func (o *PodObjects) Close() error {
 // It can be passed to LoadPodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PodMaps struct {
 	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Announcements  *ebpf.Map `ebpf:"announcements"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Cards          *ebpf.Map `ebpf:"cards"`
 	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
@@ -313,6 +316,7 @@ type PodMaps struct {
 func (m *PodMaps) Close() error {
 	return _PodClose(
 		m.Affinities,
+		m.Announcements,
 		m.Backends,
 		m.Cards,
 		m.ConntrackOther,

@@ -85,6 +85,7 @@ type SockSourceRangeKey struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	SockMapAffinities        = "affinities"
+	SockMapAnnouncements     = "announcements"
 	SockMapBackends          = "backends"
 	SockMapCards             = "cards"
 	SockMapConntrackOther    = "conntrack_other"
@@ -174,6 +175,7 @@ type SockProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type SockMapSpecs struct {
 	Affinities     *ebpf.MapSpec `ebpf:"affinities"`
+	Announcements  *ebpf.MapSpec `ebpf:"announcements"`
 	Backends       *ebpf.MapSpec `ebpf:"backends"`
 	Cards          *ebpf.MapSpec `ebpf:"cards"`
 	ConntrackOther *ebpf.MapSpec `ebpf:"conntrack_other"`
@@ -225,6 +227,7 @@ func (o *SockObjects) Close() error {
 // It can be passed to LoadSockObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SockMaps struct {
 	Affinities     *ebpf.Map `ebpf:"affinities"`
+	Announcements  *ebpf.Map `ebpf:"announcements"`
 	Backends       *ebpf.Map `ebpf:"backends"`
 	Cards          *ebpf.Map `ebpf:"cards"`
 	ConntrackOther *ebpf.Map `ebpf:"conntrack_other"`
@@ -248,6 +251,7 @@ type SockMaps struct {
 func (m *SockMaps) Close() error {
 	return _SockClose(
 		m.Affinities,
+		m.Announcements,
 		m.Backends,
 		m.Cards,
 		m.ConntrackOther,

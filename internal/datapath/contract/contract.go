@@ -9,6 +9,7 @@ import (
 	"context"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/service"
@@ -35,6 +36,10 @@ type Datapath interface {
 	AttachSockets() error
 	DestroySockets(ctx context.Context, gone []service.Backend) error
 	SweepConnections() error
+	Cards() []string
+	Announce(list []datapath.Announcement, long time.Duration) error
+	Withdraw(list []datapath.Announcement) error
+	Announcements() ([]datapath.Announcement, error)
 	Counts() ([]datapath.Count, error)
 	MapUsage() ([]datapath.MapUsage, error)
 	ForeignServices() (found bool, who string, err error)
@@ -79,6 +84,7 @@ func Test(t *testing.T, newNode func(t *testing.T) Node) {
 		"identities are added and removed twice":                 identities,
 		"services are written and deleted":                       services,
 		"connections are swept at any time":                      sweep,
+		"addresses are announced and withdrawn":                  announcements,
 		"maps say how full they are":                             mapUsage,
 		"nobody else translates services":                        noForeignServices,
 		"changes end with their context":                         changesEnd,

@@ -21,19 +21,20 @@ const MTU = 1450
 
 // Datapath remembers. Its methods may be called by several goroutines.
 type Datapath struct {
-	mu         sync.Mutex
-	node       *datapath.Node
-	sandboxes  map[string]bool // false once closed
-	devices    map[string]device
-	entries    map[int]datapath.Endpoint // by the device's number
-	routes     map[netip.Prefix]datapath.Route
-	identities map[datapath.Identity]bool
-	services   service.State
-	sockets    bool
-	counts     []datapath.Count
-	foreign    string
-	lastIndex  int
-	watchers   []chan struct{}
+	mu            sync.Mutex
+	node          *datapath.Node
+	sandboxes     map[string]bool // false once closed
+	devices       map[string]device
+	entries       map[int]datapath.Endpoint // by the device's number
+	routes        map[netip.Prefix]datapath.Route
+	identities    map[datapath.Identity]bool
+	services      service.State
+	sockets       bool
+	announcements map[datapath.Announcement]bool
+	counts        []datapath.Count
+	foreign       string
+	lastIndex     int
+	watchers      []chan struct{}
 
 	calls  []string
 	count  map[string]int
@@ -50,13 +51,14 @@ type device struct {
 // New makes an empty one; sandboxes are added with AddSandbox.
 func New() *Datapath {
 	return &Datapath{
-		sandboxes:  map[string]bool{},
-		devices:    map[string]device{},
-		entries:    map[int]datapath.Endpoint{},
-		routes:     map[netip.Prefix]datapath.Route{},
-		identities: map[datapath.Identity]bool{},
-		services:   emptyServices(),
-		count:      map[string]int{},
+		sandboxes:     map[string]bool{},
+		devices:       map[string]device{},
+		entries:       map[int]datapath.Endpoint{},
+		routes:        map[netip.Prefix]datapath.Route{},
+		identities:    map[datapath.Identity]bool{},
+		services:      emptyServices(),
+		announcements: map[datapath.Announcement]bool{},
+		count:         map[string]int{},
 	}
 }
 
@@ -71,7 +73,7 @@ func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath
 		return datapath.NodeState{}, datapath.ErrNoDevice
 	}
 	d.node = &want
-	return datapath.NodeState{MTU: MTU, Devices: []string{"eth0"}}, nil
+	return datapath.NodeState{MTU: MTU, Devices: []string{card}}, nil
 }
 
 // EnsureInterface remembers a device, down.

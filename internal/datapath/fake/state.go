@@ -175,6 +175,7 @@ func (d *Datapath) Undo(ctx context.Context) error {
 	clear(d.entries)
 	clear(d.routes)
 	clear(d.identities)
+	clear(d.announcements)
 	d.services, d.sockets = emptyServices(), false
 	return nil
 }

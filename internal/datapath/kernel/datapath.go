@@ -52,7 +52,8 @@ const maxTurns = 4
 // node is what endpoints need to know of their node.
 type node struct {
 	datapath.Node
-	mtu int
+	mtu   int
+	cards []string
 }
 
 // forwarded is an endpoint whose addresses have routes.

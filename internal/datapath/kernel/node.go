@@ -39,7 +39,7 @@ func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath
 			return datapath.NodeState{}, err
 		}
 	}
-	made := &node{Node: want, mtu: link.MTU(devices, d.overhead(want))}
+	made := &node{Node: want, mtu: link.MTU(devices, d.overhead(want)), cards: cards(devices)}
 	if err := d.makeNode(ctx, made, devices); err != nil {
 		return datapath.NodeState{}, err
 	}
@@ -169,6 +169,9 @@ func (d *Datapath) prune(routes []link.Route, exits []link.Device) error {
 		if err := d.links.DeleteTunnel(); err != nil {
 			return err
 		}
+	}
+	if err := d.pruneAnnouncements(exits); err != nil {
+		return err
 	}
 	others, err := d.links.Others(exits)
 	if err != nil {

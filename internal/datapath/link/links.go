@@ -28,6 +28,7 @@ const (
 // because opening one costs as much as the request itself.
 type Links struct {
 	nl      *netlink.Handle
+	frames  int // sends frames
 	sysctls Sysctls
 	random  io.Reader
 }
@@ -38,12 +39,18 @@ func Open(sysctls Sysctls, random io.Reader) (*Links, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	return &Links{nl: nl, sysctls: sysctls, random: random}, nil
+	frames, err := openFrames()
+	if err != nil {
+		nl.Close()
+		return nil, err
+	}
+	return &Links{nl: nl, frames: frames, sysctls: sysctls, random: random}, nil
 }
 
 // Close closes the sockets.
 func (l *Links) Close() {
 	l.nl.Close()
+	_ = unix.Close(l.frames) // It holds nothing that could be lost.
 }
 
 // Index is the number of a device, 0 when there is none of that name.

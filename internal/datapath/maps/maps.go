@@ -16,6 +16,7 @@ type Maps struct {
 	frontends, backends, reverse, affinities                                     *ebpf.Map
 	sourceRanges, hostServes                                                     *ebpf.Map
 	conntrackTCP, conntrackOther, cards                                          *ebpf.Map
+	announcements                                                                *ebpf.Map
 }
 
 // New takes maps by their names; all must be there. They stay the caller's to close.
@@ -44,6 +45,7 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		"backends":        &m.backends,
 		"reverse":         &m.reverse,
 		"affinities":      &m.affinities,
+		"announcements":   &m.announcements,
 		"conntrack_tcp":   &m.conntrackTCP,
 		"conntrack_other": &m.conntrackOther,
 		"cards":           &m.cards,

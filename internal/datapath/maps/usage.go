@@ -30,6 +30,7 @@ func (m *Maps) Usage() ([]datapath.MapUsage, error) {
 		{m.backends, count[bpfgen.BackendKey, bpfgen.Peer]},
 		{m.reverse, count[bpfgen.ReverseKey, bpfgen.Peer]},
 		{m.affinities, count[bpfgen.AffinityKey, bpfgen.Affinity]},
+		{m.announcements, count[bpfgen.AnnouncementKey, bpfgen.Announcement]},
 	}
 	out := make([]datapath.MapUsage, 0, len(counters))
 	for _, c := range counters {
