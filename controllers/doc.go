@@ -16,5 +16,6 @@
 //	                   AddressAssigned, IdentityAssigned, PolicyEnforced, DatapathProgrammed, Ready
 //	agent/node         CiliumNode, CiliumConfig → CiliumNode.status; Ready, CNIConfigured
 //	agent/ipcache      CiliumEndpoint of other nodes, CiliumNode → the datapath alone
+//	agent/announcement Service, EndpointSlice, CiliumL2AnnouncementPolicy, own Node → Leases of announced Services, the datapath
 //	agent/identity     CiliumIdentity, Namespace → wakes the endpoints that wait for one
 package controllers

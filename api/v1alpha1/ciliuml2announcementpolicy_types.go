@@ -11,6 +11,8 @@ import (
 
 // What marks the Leases of announcements: they live in the agents' namespace, far from their Services.
 const (
+	// AnnouncementLeaseNamespace is where they are: that of the agents.
+	AnnouncementLeaseNamespace = "kube-system"
 	// AnnouncementLeasePrefix begins the name of the Lease of every announced Service.
 	AnnouncementLeasePrefix = "cilium-l2announce-"
 	// AnnouncementNamespaceLabel and AnnouncementServiceLabel on a Lease name the Service that it is for.
@@ -31,8 +33,8 @@ func AnnouncementLease(namespace, name string) string {
 // CiliumL2AnnouncementPolicySpec says which addresses are announced, by which nodes, on which devices.
 type CiliumL2AnnouncementPolicySpec struct {
 	// serviceSelector selects Services by their labels and by io.kubernetes.service.namespace and
-	// io.kubernetes.service.name. Set by the user. Absent means every Service without spec.loadBalancerClass or with
-	// io.cilium/l2-announcer.
+	// io.kubernetes.service.name. One with a spec.loadBalancerClass other than io.cilium/l2-announcer is never announced.
+	// Set by the user. Absent means every Service.
 	// +optional
 	ServiceSelector *metav1.LabelSelector `json:"serviceSelector,omitempty"`
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent/announcement"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
 	"github.com/ciliate-io/ciliate/controllers/agent/connection"
 	"github.com/ciliate-io/ciliate/controllers/agent/endpoint"
@@ -56,6 +57,10 @@ type Datapath interface {
 	AttachSockets() error
 	DestroySockets(ctx context.Context, gone []services.Backend) error
 	SweepConnections() error
+	Cards() []string
+	Announce(list []dp.Announcement, long time.Duration) error
+	Withdraw(list []dp.Announcement) error
+	Announcements() ([]dp.Announcement, error)
 	Counts() ([]dp.Count, error)
 	MapUsage() ([]dp.MapUsage, error)
 }
@@ -106,6 +111,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 		Client: mgr.GetClient(), Datapath: d.Datapath, Clock: d.Clock, NodeName: d.Config.NodeName,
 		Changed: func() { s.node.Wake() },
 	})
+	s.announcements = announcement.New(announcement.Options{
+		Client: mgr.GetClient(), Datapath: d.Datapath, Clock: d.Clock, NodeName: d.Config.NodeName,
+	})
 	s.heartbeat = cni.NewHeartbeat(d.Config.RunDir, d.BootID, d.Clock, d.Credential.Expires, s.Reason)
 	return s, s.setup(mgr, d)
 }
@@ -118,13 +126,15 @@ func (s *Start) setup(mgr ctrl.Manager, d Deps) error {
 		s.ipcache,
 		s.identities,
 		s.services,
+		s.announcements,
 	} {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return err
 		}
 	}
-	for _, runnable := range []manager.Runnable{s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s.services,
-		connection.New(d.Datapath, d.Clock), s} {
+	for _, runnable := range []manager.Runnable{
+		s.remote, d.Credential, s.heartbeat, s.file, s.node, s.ipcache, s.services, s.announcements, connection.New(d.Datapath, d.Clock), s,
+	} {
 		if err := mgr.Add(runnable); err != nil {
 			return err
 		}

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -27,7 +29,9 @@ import (
 // NewScheme holds the kinds that the agent reads and writes.
 func NewScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, discoveryv1.AddToScheme, coordinationv1.AddToScheme, v1alpha1.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -49,6 +53,8 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.CiliumEndpoint{}:   own,
 				&corev1.Pod{}:                ownPods,
+				&corev1.Node{}:               {Field: fields.OneTermEqualSelector("metadata.name", c.NodeName), Transform: slimNode},
+				&coordinationv1.Lease{}:      announcementLeases(),
 				&corev1.Service{}:            {Label: served(), Transform: slimService},
 				&discoveryv1.EndpointSlice{}: {Label: served(), Transform: slimSlice},
 			},
@@ -71,6 +77,14 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 		}},
 	})
 	return mgr, remote, err
+}
+
+// announcementLeases are the Leases by which nodes agree who announces a Service.
+func announcementLeases() cache.ByObject {
+	return cache.ByObject{
+		Namespaces: map[string]cache.Config{v1alpha1.AnnouncementLeaseNamespace: {}},
+		Label:      byLabels(selection.Exists, v1alpha1.AnnouncementServiceLabel),
+	}
 }
 
 // slimPod keeps of a Pod what the endpoint controller and the service controller read.

@@ -16,6 +16,9 @@ func (s *Start) registerMetrics(d Datapath) error {
 	if err := s.services.RegisterMetrics(metrics.Registry); err != nil {
 		return err
 	}
+	if err := s.announcements.RegisterMetrics(metrics.Registry); err != nil {
+		return err
+	}
 	return metrics.Registry.Register(&kernelMetrics{datapath: d})
 }
 

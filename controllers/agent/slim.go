@@ -15,29 +15,46 @@ const serviceProxyName = "service.kubernetes.io/service-proxy-name"
 
 // served selects the Services, and slices, that are not another proxy's and are to have a proxy at all.
 func served() labels.Selector {
+	return byLabels(selection.DoesNotExist, serviceProxyName, corev1.IsHeadlessService)
+}
+
+// byLabels selects what has each of the labels, or none of them.
+func byLabels(each selection.Operator, keys ...string) labels.Selector {
 	selector := labels.NewSelector()
-	for _, key := range []string{serviceProxyName, corev1.IsHeadlessService} {
+	for _, key := range keys {
 		// The only error is one about the key, and these are constants.
-		if requirement, err := labels.NewRequirement(key, selection.DoesNotExist, nil); err == nil {
+		if requirement, err := labels.NewRequirement(key, each, nil); err == nil {
 			selector = selector.Add(*requirement)
 		}
 	}
 	return selector
 }
 
-// slimService keeps of a Service what the service controller reads.
+// slimNode keeps of this node's Node what the announcement controller reads.
+func slimNode(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil
+	}
+	slim := &corev1.Node{ObjectMeta: slimMeta(node.ObjectMeta)}
+	slim.Labels = node.Labels
+	return slim, nil
+}
+
+// slimService keeps of a Service what the controllers of services and announcements read.
 func slimService(obj any) (any, error) {
 	svc, ok := obj.(*corev1.Service)
 	if !ok {
 		return obj, nil
 	}
 	slim := &corev1.Service{ObjectMeta: slimMeta(svc.ObjectMeta), Spec: svc.Spec}
+	slim.Labels = svc.Labels
 	slim.Spec.Selector = nil
 	slim.Status.LoadBalancer = svc.Status.LoadBalancer
 	return slim, nil
 }
 
-// slimSlice keeps of an EndpointSlice what the service controller reads.
+// slimSlice keeps of an EndpointSlice what the controllers of services and announcements read.
 func slimSlice(obj any) (any, error) {
 	slice, ok := obj.(*discoveryv1.EndpointSlice)
 	if !ok {

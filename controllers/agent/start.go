@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 
+	"github.com/ciliate-io/ciliate/controllers/agent/announcement"
 	"github.com/ciliate-io/ciliate/controllers/agent/cni"
 	"github.com/ciliate-io/ciliate/controllers/agent/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/agent/identity"
@@ -32,13 +33,14 @@ type Start struct {
 	remote cache.Cache
 	clock  clock.WithTicker
 
-	node       *node.Reconciler
-	endpoints  *endpoint.Reconciler
-	ipcache    *ipcache.Reconciler
-	identities *identity.Reconciler
-	services   *service.Reconciler
-	file       *cni.ConfigFile
-	heartbeat  *cni.Heartbeat
+	node          *node.Reconciler
+	endpoints     *endpoint.Reconciler
+	ipcache       *ipcache.Reconciler
+	identities    *identity.Reconciler
+	services      *service.Reconciler
+	announcements *announcement.Reconciler
+	file          *cni.ConfigFile
+	heartbeat     *cni.Heartbeat
 
 	serving atomic.Bool
 	// failure is the sentence about the step that does not succeed; a string.
@@ -68,6 +70,7 @@ func (s *Start) Start(ctx context.Context) error {
 		{"take over the endpoints", s.endpoints.Restore},
 		{"fill the tables of Services", s.services.Sync},
 		{"attach the endpoints", s.endpoints.Serve},
+		{"announce the addresses of Services", s.announcements.Sync},
 	} {
 		if !s.insist(ctx, step.deed, step.run) {
 			return nil

@@ -150,6 +150,7 @@ func (c *cluster) waitForPolicies(t *testing.T) {
 	probes := []client.Object{
 		endpoint("probe", "n1"),
 		&v1alpha1.CiliumNode{ObjectMeta: metav1.ObjectMeta{Name: "probe"}},
+		lease("probe", "n1"),
 	}
 	for _, probe := range probes {
 		refused := func(ctx context.Context) (bool, error) {

@@ -6,6 +6,7 @@
 package admission
 
 import (
+	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
@@ -34,6 +35,17 @@ func node(name string) *v1alpha1.CiliumNode {
 	}
 }
 
+// lease is one in the agents' namespace that a node holds; empty for nobody.
+func lease(name, holder string) *coordinationv1.Lease {
+	l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: name}}
+	if holder != "" {
+		l.Spec = coordinationv1.LeaseSpec{
+			HolderIdentity: &holder, LeaseDurationSeconds: new(int32(15)), RenewTime: new(metav1.NowMicro()),
+		}
+	}
+	return l
+}
+
 // An apply writes the answer into its argument, through every pointer of it: each is built anew, conditions included.
 
 func endpointStatus(name string, condition *metav1ac.ConditionApplyConfiguration) *ac.CiliumEndpointApplyConfiguration {
@@ -58,6 +70,7 @@ func wideRole() []client.Object {
 	return []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: name, Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"*"}, Verbs: []string{"*"}},
+			{APIGroups: []string{coordinationv1.GroupName}, Resources: []string{"leases"}, Verbs: []string{"*"}},
 		}},
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: name,

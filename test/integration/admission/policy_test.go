@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,8 +23,9 @@ import (
 
 // world is what each case finds: an endpoint and a CiliumNode of node n1 and of node n2, all with the operator's verdicts.
 type world struct {
-	own, other         *v1alpha1.CiliumEndpoint
-	ownNode, otherNode *v1alpha1.CiliumNode
+	own, other           *v1alpha1.CiliumEndpoint
+	ownNode, otherNode   *v1alpha1.CiliumNode
+	ownLease, otherLease *coordinationv1.Lease
 }
 
 type write func(ctx context.Context, c client.Client, w world) error
@@ -82,9 +84,10 @@ func checkDenied(t *testing.T, err error, want string) {
 // newWorld makes a fresh world under names of its own; CiliumNodes carry the nodes' names, so they are made anew.
 func (c *cluster) newWorld(t *testing.T) world {
 	t.Helper()
-	w := world{own: endpoint("", "n1"), other: endpoint("", "n2"), ownNode: node("n1"), otherNode: node("n2")}
+	w := world{own: endpoint("", "n1"), other: endpoint("", "n2"), ownNode: node("n1"), otherNode: node("n2"),
+		ownLease: lease("cilium-l2announce-default-own", "n1"), otherLease: lease("cilium-l2announce-default-other", "n2")}
 	w.own.GenerateName, w.other.GenerateName = "own-", "other-"
-	c.create(t, w.own, w.other, w.ownNode, w.otherNode)
+	c.create(t, w.own, w.other, w.ownNode, w.otherNode, w.ownLease, w.otherLease)
 	operator := client.FieldOwner("cilium-operator")
 	for _, name := range []string{w.own.Name, w.other.Name} {
 		status := endpointStatus(name, condition(v1alpha1.ConditionUntrusted, metav1.ConditionTrue))
@@ -115,7 +118,7 @@ func (c *cluster) remove(t *testing.T, w world) {
 			t.Errorf("release %s: %v", ep.Name, err)
 		}
 	}
-	for _, o := range []client.Object{w.own, w.other, w.ownNode, w.otherNode} {
+	for _, o := range []client.Object{w.own, w.other, w.ownNode, w.otherNode, w.ownLease, w.otherLease} {
 		if err := client.IgnoreNotFound(c.admin.Delete(ctx, o)); err != nil {
 			t.Errorf("delete %s: %v", o.GetName(), err)
 		}

@@ -21,6 +21,7 @@ func agentWrites() map[string]writeCase {
 	all := endpointWrites()
 	maps.Copy(all, endpointStatusWrites())
 	maps.Copy(all, nodeWrites())
+	maps.Copy(all, leaseWrites())
 	return all
 }
 
@@ -124,5 +125,60 @@ func nodeWrites() map[string]writeCase {
 		"deletes another CiliumNode": {write: func(ctx context.Context, c client.Client, w world) error {
 			return c.Delete(ctx, w.otherNode)
 		}, wantDenied: foreignNode + "n2"},
+	}
+}
+
+// leaseWrites are those to Leases, which the API server has of its own.
+func leaseWrites() map[string]writeCase {
+	const (
+		holder  = "the holder of a Lease"
+		others  = "no Leases but those of announced Services"
+		deletes = "the operator's to delete"
+	)
+	return map[string]writeCase{
+		"creates the Lease of a Service for itself": {write: func(ctx context.Context, c client.Client, _ world) error {
+			return c.Create(ctx, lease("cilium-l2announce-default-new", "n1"), client.DryRunAll)
+		}},
+		"creates the Lease of a Service for another node": {write: func(ctx context.Context, c client.Client, _ world) error {
+			return c.Create(ctx, lease("cilium-l2announce-default-new", "n2"), client.DryRunAll)
+		}, wantDenied: holder},
+		"creates the Lease of a Service for nobody": {write: func(ctx context.Context, c client.Client, _ world) error {
+			return c.Create(ctx, lease("cilium-l2announce-default-new", ""), client.DryRunAll)
+		}, wantDenied: holder},
+		"creates the operator's Lease": {write: func(ctx context.Context, c client.Client, _ world) error {
+			return c.Create(ctx, lease("cilium-operator", "n1"), client.DryRunAll)
+		}, wantDenied: others},
+		"creates a Lease in another namespace": {write: func(ctx context.Context, c client.Client, _ world) error {
+			l := lease("cilium-l2announce-default-new", "n1")
+			l.Namespace = namespace
+			return c.Create(ctx, l, client.DryRunAll)
+		}, wantDenied: others},
+		"renews its Lease": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.ownLease.Spec.RenewTime = new(metav1.NowMicro())
+			return c.Update(ctx, w.ownLease)
+		}},
+		"leaves its Lease to others": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.ownLease.Spec.HolderIdentity = nil
+			return c.Update(ctx, w.ownLease)
+		}},
+		"follows the holder of a Lease": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.otherLease.Spec.HolderIdentity = new("n1")
+			return c.Update(ctx, w.otherLease)
+		}},
+		"gives its Lease to another node": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.ownLease.Spec.HolderIdentity = new("n2")
+			return c.Update(ctx, w.ownLease)
+		}, wantDenied: holder},
+		"renews another node's Lease": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.otherLease.Spec.RenewTime = new(metav1.NowMicro())
+			return c.Update(ctx, w.otherLease)
+		}, wantDenied: holder},
+		"takes the Lease from another node for nobody": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.otherLease.Spec.HolderIdentity = nil
+			return c.Update(ctx, w.otherLease)
+		}, wantDenied: holder},
+		"deletes its Lease": {write: func(ctx context.Context, c client.Client, w world) error {
+			return c.Delete(ctx, w.ownLease)
+		}, wantDenied: deletes},
 	}
 }

@@ -15,8 +15,8 @@ import (
 // CiliumL2AnnouncementPolicySpec says which addresses are announced, by which nodes, on which devices.
 type CiliumL2AnnouncementPolicySpecApplyConfiguration struct {
 	// serviceSelector selects Services by their labels and by io.kubernetes.service.namespace and
-	// io.kubernetes.service.name. Set by the user. Absent means every Service without spec.loadBalancerClass or with
-	// io.cilium/l2-announcer.
+	// io.kubernetes.service.name. One with a spec.loadBalancerClass other than io.cilium/l2-announcer is never announced.
+	// Set by the user. Absent means every Service.
 	ServiceSelector *v1.LabelSelectorApplyConfiguration `json:"serviceSelector,omitempty"`
 	// nodeSelector selects the nodes that may announce, by the labels of their Node. Set by the user. Absent means every
 	// node.
