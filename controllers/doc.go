@@ -12,6 +12,7 @@
 //	operator/endpoint  CiliumEndpoint, Pod, Node, CiliumNode → CiliumEndpoint (delete, finalizer); Untrusted
 //	operator/loadbalancer  Service, CiliumLoadBalancerIPPool → Service.status.loadBalancer, CiliumLoadBalancerIPPool.status;
 //	                   cilium.io/IPAMRequestSatisfied; Valid, Conflicting, Exhausted
+//	operator/announcement  Lease, Service → Lease (delete); CiliumL2AnnouncementPolicy → its status; Valid
 //	agent/endpoint     CiliumEndpoint and Pod of this node, CiliumIdentity → CiliumEndpoint.status, finalizer;
 //	                   AddressAssigned, IdentityAssigned, PolicyEnforced, DatapathProgrammed, Ready
 //	agent/node         CiliumNode, CiliumConfig → CiliumNode.status; Ready, CNIConfigured

@@ -4,8 +4,11 @@
 package operator
 
 import (
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,8 +25,22 @@ func cacheOptions() cache.Options {
 			&corev1.Node{}:      {Transform: slimNode},
 			&corev1.Namespace{}: {Transform: slimNamespace},
 			&corev1.Service{}:   {Transform: slimService},
+			&coordinationv1.Lease{}: {
+				Namespaces: map[string]cache.Config{v1alpha1.AnnouncementLeaseNamespace: {}},
+				Label:      announcementLeases(),
+			},
 		},
 	}
+}
+
+// announcementLeases selects the Leases by which nodes agree who announces a Service: others are renewed all the time.
+func announcementLeases() labels.Selector {
+	// The only error is one about the key, and this is a constant.
+	requirement, err := labels.NewRequirement(v1alpha1.AnnouncementServiceLabel, selection.Exists, nil)
+	if err != nil {
+		return labels.Nothing()
+	}
+	return labels.NewSelector().Add(*requirement)
 }
 
 func slimPod(obj any) (any, error) {

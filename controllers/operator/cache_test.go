@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/operator/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/operator/internal/translate"
 	"github.com/ciliate-io/ciliate/controllers/operator/node"
@@ -43,6 +45,28 @@ func TestSlimPodHasWhatTheControllersRead(t *testing.T) {
 	}
 	if slim.UID != pod.UID || slim.Spec.NodeName != "n1" || slim.Spec.Containers != nil {
 		t.Errorf("slim pod = %+v", slim)
+	}
+}
+
+func TestSlimServiceHasWhatTheControllersRead(t *testing.T) {
+	full := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "ns", Name: "web", UID: "u", Generation: 3, Labels: map[string]string{"app": "web"},
+		Annotations: map[string]string{v1alpha1.LoadBalancerIPsAnnotation: "192.0.2.1"},
+	}}
+	full.Spec = corev1.ServiceSpec{
+		Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: new(v1alpha1.L2AnnouncerClass), LoadBalancerIP: "192.0.2.2",
+		IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, IPFamilyPolicy: new(corev1.IPFamilyPolicySingleStack),
+	}
+	full.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+	full.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionIPAMRequestSatisfied}}
+	want := full.DeepCopy()
+	full.Annotations["large"], full.Spec.Selector = "x", map[string]string{"app": "web"}
+	out, err := slimService(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("slim Service (-want +got):\n%s", diff)
 	}
 }
 

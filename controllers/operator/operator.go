@@ -27,6 +27,7 @@ import (
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
 	"github.com/ciliate-io/ciliate/controllers/internal/schema"
+	"github.com/ciliate-io/ciliate/controllers/operator/announcement"
 	"github.com/ciliate-io/ciliate/controllers/operator/config"
 	"github.com/ciliate-io/ciliate/controllers/operator/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/operator/identity"
@@ -111,6 +112,8 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 		identity.NewCensus(c, live, deps.Clock).SetupWithManager(mgr),
 		endpoints.SetupWithManager(mgr),
 		loadbalancer.New(c, live, recorder, deps.Clock).SetupWithManager(mgr),
+		announcement.New(c, live).SetupWithManager(mgr),
+		announcement.NewPolicies(c, deps.Clock).SetupWithManager(mgr),
 	)
 }
 

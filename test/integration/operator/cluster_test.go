@@ -136,6 +136,7 @@ func (c *cluster) wipe() {
 		}
 	}
 	c.check(c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(corev1.NamespaceNodeLease)))
+	c.check(c.DeleteAllOf(ctx, &coordinationv1.Lease{}, client.InNamespace(metav1.NamespaceSystem), client.HasLabels{v1alpha1.AnnouncementServiceLabel}))
 	for _, kind := range []client.Object{
 		&corev1.Node{}, &v1alpha1.CiliumNode{}, &v1alpha1.CiliumIdentity{}, &v1alpha1.CiliumConfig{},
 		&v1alpha1.CiliumLoadBalancerIPPool{}, &v1alpha1.CiliumL2AnnouncementPolicy{},
