@@ -40,26 +40,15 @@ func NewScheme() (*runtime.Scheme, error) {
 }
 
 // NewManager makes the manager of this node and the cache of the other nodes' endpoints. One cache has one informer a
-// kind, and this node's endpoints are read whole while the others' are slimmed, so there are two.
-func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c config.Agent) (ctrl.Manager, cache.Cache, error) {
-	own := cache.ByObject{Field: fields.OneTermEqualSelector("spec.nodeName", c.NodeName)}
-	ownPods := own
-	ownPods.Transform = slimPod
-	mgr, err := ctrl.NewManager(rc, ctrl.Options{
-		Scheme:  scheme,
-		Metrics: server.Options{BindAddress: c.MetricsAddr},
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{
-				&v1alpha1.CiliumEndpoint{}:   own,
-				&corev1.Pod{}:                ownPods,
-				&corev1.Node{}:               {Field: fields.OneTermEqualSelector("metadata.name", c.NodeName), Transform: slimNode},
-				&coordinationv1.Lease{}:      announcementLeases(),
-				&corev1.Service{}:            {Label: served(), Transform: slimService},
-				&discoveryv1.EndpointSlice{}: {Label: served(), Transform: slimSlice},
-			},
-		},
-	})
+// kind, and this node's endpoints are read whole while the others' are slimmed, so there are two. Tests change options.
+func NewManager(
+	ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c config.Agent, change ...func(*ctrl.Options),
+) (ctrl.Manager, cache.Cache, error) {
+	options := managerOptions(scheme, c)
+	for _, f := range change {
+		f(&options)
+	}
+	mgr, err := ctrl.NewManager(rc, options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,6 +66,28 @@ func NewManager(ctx context.Context, rc *rest.Config, scheme *runtime.Scheme, c 
 		}},
 	})
 	return mgr, remote, err
+}
+
+// managerOptions keep of each object only what this node's controllers read.
+func managerOptions(scheme *runtime.Scheme, c config.Agent) ctrl.Options {
+	own := cache.ByObject{Field: fields.OneTermEqualSelector("spec.nodeName", c.NodeName)}
+	ownPods := own
+	ownPods.Transform = slimPod
+	return ctrl.Options{
+		Scheme:  scheme,
+		Metrics: server.Options{BindAddress: c.MetricsAddr},
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.CiliumEndpoint{}:   own,
+				&corev1.Pod{}:                ownPods,
+				&corev1.Node{}:               {Field: fields.OneTermEqualSelector("metadata.name", c.NodeName), Transform: slimNode},
+				&coordinationv1.Lease{}:      announcementLeases(),
+				&corev1.Service{}:            {Label: served(), Transform: slimService},
+				&discoveryv1.EndpointSlice{}: {Label: served(), Transform: slimSlice},
+			},
+		},
+	}
 }
 
 // announcementLeases are the Leases by which nodes agree who announces a Service.

@@ -121,8 +121,8 @@ func (r *Reconciler) every(ctx context.Context, _ client.Object) []reconcile.Req
 	return requests
 }
 
-// Sync withdraws what an earlier agent announced and this one would not, and starts to reconcile. What is left goes on
-// until its Lease is looked at. The cache must have synced, the node be programmed.
+// Sync withdraws what an earlier agent announced and the node has no Lease for any more, and starts to reconcile. The
+// cache must have synced, the node be programmed.
 func (r *Reconciler) Sync(ctx context.Context) error {
 	services := &corev1.ServiceList{}
 	if err := r.Client.List(ctx, services); err != nil {
@@ -130,6 +130,13 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	}
 	var wanted []dp.Announcement
 	for i := range services.Items {
+		lease, err := r.leaseOf(ctx, client.ObjectKeyFromObject(&services.Items[i]))
+		if err != nil {
+			return err
+		}
+		if lease == nil || holderOf(lease) != r.NodeName {
+			continue
+		}
 		of, err := r.wanted(ctx, &services.Items[i])
 		if err != nil {
 			return err
@@ -241,14 +248,7 @@ func lost(err error) bool {
 
 // apply waits until the Lease is free, and then writes it.
 func (r *Reconciler) apply(ctx context.Context, name types.NamespacedName, wanted []dp.Announcement) (ctrl.Result, error) {
-	key := types.NamespacedName{
-		Namespace: v1alpha1.AnnouncementLeaseNamespace, Name: v1alpha1.AnnouncementLease(name.Namespace, name.Name),
-	}
-	lease := &coordinationv1.Lease{}
-	err := r.Client.Get(ctx, key, lease)
-	if apierrors.IsNotFound(err) {
-		lease, err = nil, nil
-	}
+	lease, err := r.leaseOf(ctx, name)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -268,6 +268,19 @@ func (r *Reconciler) apply(ctx context.Context, name types.NamespacedName, wante
 	ctrl.LoggerFrom(ctx).Info("Announcing addresses of the Service", "announcements", wanted)
 	next.announced = wanted
 	return ctrl.Result{RequeueAfter: renewEvery}, r.tenures.put(name, next, r.Clock.Now())
+}
+
+// leaseOf is the Lease of a Service, nil when there is none.
+func (r *Reconciler) leaseOf(ctx context.Context, name types.NamespacedName) (*coordinationv1.Lease, error) {
+	key := types.NamespacedName{
+		Namespace: v1alpha1.AnnouncementLeaseNamespace, Name: v1alpha1.AnnouncementLease(name.Namespace, name.Name),
+	}
+	lease := &coordinationv1.Lease{}
+	err := r.Client.Get(ctx, key, lease)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return lease, err
 }
 
 // write makes this node the holder of the Lease from now on. Without a Lease it makes one.

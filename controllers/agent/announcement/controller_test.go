@@ -91,7 +91,7 @@ func TestRestartedAgentGoesOn(t *testing.T) {
 }
 
 func TestSyncWithdrawsWhatIsStale(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, newLease(name, "n1", time.Unix(1_700_000_000, 0)))
 	stale := dp.Announcement{Addr: netip.MustParseAddr("192.0.2.99"), Device: "eth0"}
 	wanted := dp.Announcement{Addr: netip.MustParseAddr("192.0.2.200"), Device: "eth0"}
 	if err := w.datapath.Announce([]dp.Announcement{stale, wanted}, time.Minute); err != nil {
@@ -103,6 +103,17 @@ func TestSyncWithdrawsWhatIsStale(t *testing.T) {
 	if got, err := w.datapath.Announcements(); err != nil || len(got) != 1 || got[0] != wanted {
 		t.Errorf("announcements = %v, %v, want %v alone", got, err, wanted)
 	}
+}
+
+func TestSyncWithdrawsWhatIsAnothers(t *testing.T) {
+	w := newWorld(t, newLease(name, "n2", time.Unix(1_700_000_000, 0)))
+	if err := w.datapath.Announce([]dp.Announcement{{Addr: netip.MustParseAddr("192.0.2.200"), Device: "eth0"}}, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.announces(false)
 }
 
 func TestNodeLeavesWhatItMayNotAnnounce(t *testing.T) {

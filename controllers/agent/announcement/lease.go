@@ -4,7 +4,9 @@
 package announcement
 
 import (
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
 	"sync"
 	"time"
 
@@ -87,11 +89,11 @@ func (s sighting) free(node string, name types.NamespacedName) time.Time {
 	return s.since.Add(leaseDuration + turn(node, name))
 }
 
-// turn puts a node somewhere on the spread, for one Service always at the same place.
+// turn puts a node somewhere on the spread, for one Service always at the same place. Names of nodes differ by little, so
+// the sum must make much of it.
 func turn(node string, name types.NamespacedName) time.Duration {
-	h := fnv.New32a()
-	h.Write([]byte(node + "/" + name.String())) // A hash never fails to write.
-	return spread * time.Duration(h.Sum32()%1000) / 1000
+	sum := sha256.Sum256([]byte(node + "/" + name.String()))
+	return spread * time.Duration(binary.BigEndian.Uint16(sum[:])) / math.MaxUint16
 }
 
 func holderOf(lease *coordinationv1.Lease) string {
