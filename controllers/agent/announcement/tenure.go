@@ -18,11 +18,10 @@ import (
 )
 
 const (
-	// answerFor is how long the kernel answers without news from the agent, beatEvery how often it gets some.
-	answerFor = 8 * time.Second
-	beatEvery = 2 * time.Second
 	// margin is between the end of a dead agent's answers and the time when others may hold its Leases.
 	margin = time.Second
+	// beatEvery is how often the kernel is told to go on.
+	beatEvery = 2 * time.Second
 	// patience is for how long an API server that did not answer is taken to be gone.
 	patience = 30 * time.Second
 )
@@ -96,13 +95,14 @@ func (t *tenures) withdraw(list []dp.Announcement) error {
 	return t.datapath.Withdraw(gone)
 }
 
-// extend makes the kernel answer a while longer, but not beyond the time when others may hold the Lease. While the API
-// server is gone nobody can, so that the node goes on.
+// extend makes the kernel answer, with or without the agent, until others may hold the Lease. While the API server is gone
+// nobody can, so that the node goes on.
 func (t *tenures) extend(of tenure, now time.Time) error {
-	long := answerFor
-	if now.Sub(t.unanswered) > patience {
-		long = min(long, of.renewed.Add(leaseDuration-margin).Sub(now))
+	since := of.renewed
+	if now.Sub(t.unanswered) < patience {
+		since = now
 	}
+	long := since.Add(leaseDuration - margin).Sub(now)
 	if long <= 0 {
 		return nil
 	}
