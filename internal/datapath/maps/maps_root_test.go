@@ -290,6 +290,7 @@ func TestUsage(t *testing.T) {
 		{Name: "source_ranges", MaxEntries: 16384},
 		{Name: "frontends", MaxEntries: 65536}, {Name: "backends", MaxEntries: 262144},
 		{Name: "reverse", MaxEntries: 65536}, {Name: "affinities", MaxEntries: 16384},
+		{Name: "announcements", MaxEntries: 16384},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

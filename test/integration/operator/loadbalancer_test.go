@@ -110,8 +110,11 @@ func TestServicesGetAddresses(t *testing.T) {
 	c.create(c.balanced("early"))
 	c.always("without a pool it is left to others", func() error {
 		svc := c.balanced("early")
-		if err := c.get(svc); err != nil || len(svc.Status.Conditions) > 0 {
-			return fmt.Errorf("conditions %v, %v", svc.Status.Conditions, err)
+		if err := c.get(svc); err != nil {
+			return err
+		}
+		if len(svc.Status.Conditions) > 0 {
+			return fmt.Errorf("it has %v", svc.Status.Conditions)
 		}
 		return nil
 	})
