@@ -69,6 +69,7 @@ func Options(scheme *runtime.Scheme, leaseNamespace string) manager.Options {
 	duration, deadline, period := leaseDuration, renewDeadline, retryPeriod
 	return manager.Options{
 		Scheme:                        scheme,
+		MapperProvider:                mapper(scheme),
 		Cache:                         cacheOptions(),
 		LeaderElection:                true,
 		LeaderElectionID:              LeaseName,
