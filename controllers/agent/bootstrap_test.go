@@ -36,7 +36,7 @@ func crds(label string) []client.Object {
 	} {
 		crd := &metav1.PartialObjectMetadata{}
 		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-		crd.Name, crd.Labels = name+".cilium.io", map[string]string{label: "1"}
+		crd.Name, crd.Labels = name+".cilium.io", map[string]string{label: fmt.Sprint(v1alpha1.SchemaVersion)}
 		out = append(out, crd)
 	}
 	return out

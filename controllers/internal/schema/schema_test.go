@@ -5,6 +5,7 @@ package schema
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -32,12 +33,13 @@ func (c crds) Get(_ context.Context, key client.ObjectKey, obj client.Object, _ 
 }
 
 func TestCheck(t *testing.T) {
+	current := strconv.Itoa(v1alpha1.SchemaVersion)
 	tests := map[string]struct {
 		nodes map[string]string // The labels of the CRD of CiliumNode; the others are well.
 		gone  bool
 		want  string
 	}{
-		"all ours and current":   {nodes: map[string]string{v1alpha1.SchemaLabel: "1"}},
+		"all ours and current":   {nodes: map[string]string{v1alpha1.SchemaLabel: current}},
 		"newer than this binary": {nodes: map[string]string{v1alpha1.SchemaLabel: "99"}},
 		"older than this binary": {nodes: map[string]string{v1alpha1.SchemaLabel: "0"}, want: "revision 0"},
 		"without our label":      {nodes: map[string]string{"io.cilium.k8s.crd.schema.version": "1.31"}, want: "is Cilium installed"},
@@ -46,7 +48,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			well := map[string]string{v1alpha1.SchemaLabel: "1"}
+			well := map[string]string{v1alpha1.SchemaLabel: current}
 			live := crds{labels: map[string]map[string]string{
 				"ciliumconfigs.cilium.io": well, "ciliumendpoints.cilium.io": well, "ciliumidentities.cilium.io": well,
 				"ciliuml2announcementpolicies.cilium.io": well, "ciliumloadbalancerippools.cilium.io": well,
