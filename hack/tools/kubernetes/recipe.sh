@@ -10,13 +10,17 @@ mains=(
 	k8s.io/kubernetes/cmd/kube-controller-manager
 	k8s.io/kubernetes/cmd/kube-scheduler
 	k8s.io/kubernetes/test/images/agnhost
+	k8s.io/kubernetes/cmd/kube-proxy
 	github.com/onsi/ginkgo/v2/ginkgo
 	k8s.io/kubernetes/test/e2e
 	k8s.io/kubernetes/test/images/regression-issue-74839
 )
-names=(kube-apiserver kubectl kubelet kube-controller-manager kube-scheduler agnhost ginkgo e2e.test regression-issue-74839)
-# make conformance asks for them. The cluster does without, and e2e.test takes minutes.
-ondemand=(ginkgo e2e.test regression-issue-74839)
+names=(
+	kube-apiserver kubectl kubelet kube-controller-manager kube-scheduler agnhost
+	kube-proxy ginkgo e2e.test regression-issue-74839
+)
+# The benchmarks ask for kube-proxy, make conformance for the others. The cluster does without, and e2e.test takes minutes.
+ondemand=(kube-proxy ginkgo e2e.test regression-issue-74839)
 # Without the stamp the binaries call themselves v0.0.0-master, and version-gated code misbehaves.
 ldflags="-s -w"
 for p in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
