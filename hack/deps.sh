@@ -13,6 +13,8 @@ PACKAGES=(
 	# the cluster and its images
 	iproute2 util-linux procps openssl curl wget jq kmod busybox-static
 	iputils-ping dnsutils netcat-openbsd iperf3
+	# kube-proxy, to compare with
+	iptables
 	# looking inside
 	nftables conntrack ethtool tcpdump
 	# other kernels

@@ -18,6 +18,7 @@ setsid util-linux"
 
 check_commands() {
 	local command package
+	[ "$NETWORK" != kube-proxy ] || NEEDED_COMMANDS+=$'\niptables iptables\nnft nftables'
 	while read -r command package; do
 		command -v "$command" >/dev/null || die "$command is missing: install the Debian package $package (hack/deps.sh installs them all)"
 	done <<<"$NEEDED_COMMANDS"

@@ -4,7 +4,7 @@
 
 # daemon.sh {start|stop|kill|pause|resume|status} NAME [NODE]: one daemon of the cluster.
 #   without NODE: etcd kube-apiserver kube-controller-manager kube-scheduler world forward
-#   with NODE:    containerd kubelet
+#   with NODE:    containerd kubelet kube-proxy (PROXY_MODE=nftables|iptables)
 # stop is TERM and kill is KILL; both return when the process is gone. start returns when it serves (the kubelet: when
 # it runs). pause and resume are SIGSTOP and SIGCONT. status exits 0 when the process runs.
 set -euo pipefail

@@ -8,6 +8,7 @@
 #   NODES     node1 … nodeN                                                          (node1 node2)
 #   IPFAMILY  dual, ipv4 or ipv6: what Kubernetes is told; the wires carry both      (dual)
 #   PORT      loopback port of the API server in the machine's own namespace         (16443)
+#   NETWORK   ciliate: the nodes wait for it; kube-proxy: what it is compared to      (ciliate)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO=$(cd "$HERE/../.." && pwd)
@@ -30,6 +31,15 @@ setting() { # NAME DEFAULT
 setting NODES "node1 node2"
 setting IPFAMILY dual
 setting PORT 16443
+setting NETWORK ciliate
+# What kube-proxy programs, as each start of it is told.
+PROXY_MODE=${PROXY_MODE:-nftables}
+NODE_DAEMONS="containerd kubelet"
+case $NETWORK in
+ciliate) ;;
+kube-proxy) NODE_DAEMONS+=" kube-proxy" ;;
+*) echo "cluster: NETWORK is \"$NETWORK\"; it may be ciliate or kube-proxy" >&2 && exit 1 ;;
+esac
 
 UNDERLAY4=172.18.0 UNDERLAY6=fd00:172:18:
 WORLD4=192.0.2 WORLD6=2001:db8:
@@ -162,5 +172,6 @@ node_exec() { # NODE COMMAND...: as a process of the node, cgroups included (els
 	)
 }
 node_daemon() { # NODE ACTION NAME
-	node_exec "$1" env HOME=/root XDG_CACHE_HOME= CILIATE_CACHE="$CACHE" PFX="$PFX" bash "$HERE/node-daemon.sh" "$1" "$2" "$3"
+	node_exec "$1" env HOME=/root XDG_CACHE_HOME= CILIATE_CACHE="$CACHE" PFX="$PFX" PROXY_MODE="$PROXY_MODE" \
+		bash "$HERE/node-daemon.sh" "$1" "$2" "$3"
 }

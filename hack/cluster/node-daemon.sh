@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# node-daemon.sh NODE {start|stop|kill|pause|resume|status} {containerd|kubelet}: run inside the node.
+# node-daemon.sh NODE {start|stop|kill|pause|resume|status} {containerd|kubelet|kube-proxy}: run inside the node.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # shellcheck disable=SC2034 # lib.sh reads them
@@ -44,6 +44,9 @@ disabled_plugins = [
 EOF
 }
 
+# taint: pods may come only when the node's Ciliate agent serves.
+taint() { [ "$NETWORK" != ciliate ] || echo "{key: node.cilium.io/agent-not-ready, effect: NoSchedule}"; }
+
 kubelet_config() { # NODE
 	cat <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -53,8 +56,7 @@ authorization: {mode: Webhook}
 tlsCertFile: $PKI/kubelet-server-$1.crt
 tlsPrivateKeyFile: $PKI/kubelet-server-$1.key
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
-# Pods may come only when the node's Ciliate agent serves.
-registerWithTaints: [{key: node.cilium.io/agent-not-ready, effect: NoSchedule}]
+registerWithTaints: [$(taint)]
 cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
@@ -84,11 +86,29 @@ start_kubelet() { # NODE
 		--kubeconfig="$KCFG/kubelet-$1" --hostname-override="$1" --node-ip="$(node_ips "$1")" --v=2
 }
 
+kube_proxy_config() { # NODE
+	cat <<EOF
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+clientConnection: {kubeconfig: $KCFG/kube-proxy}
+mode: $PROXY_MODE
+clusterCIDR: $POD_CIDR
+hostnameOverride: $1
+# Its limits are the machine's, which is not this node's to change.
+conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+EOF
+}
+
+start_kube_proxy() { # NODE
+	kube_proxy_config "$1" >/etc/kubernetes/kube-proxy.yaml
+	spawn kube-proxy "$LOGS/kube-proxy.log" "$BIN/kube-proxy" --config=/etc/kubernetes/kube-proxy.yaml --v=2
+}
+
 main() {
 	local node=$1 action=$2 name=$3
-	case $name in containerd | kubelet) ;; *) die "no daemon \"$name\" in a node; there are: containerd kubelet" ;; esac
+	[[ " $NODE_DAEMONS " == *" $name "* ]] || die "no daemon \"$name\" in a node; there are: $NODE_DAEMONS"
 	case $action in
-	start) "start_$name" "$node" ;;
+	start) "start_${name//-/_}" "$node" ;;
 	stop) end "$name" TERM 20 ;;
 	kill) end "$name" KILL 1 ;;
 	pause) signal "$name" STOP ;;

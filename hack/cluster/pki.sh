@@ -62,6 +62,7 @@ ensure_pki() {
 	client admin /O=system:masters/CN=kubernetes-admin
 	client kube-controller-manager /CN=system:kube-controller-manager
 	client kube-scheduler /CN=system:kube-scheduler
+	[ "$NETWORK" != kube-proxy ] || client kube-proxy /CN=system:kube-proxy
 	for n in $NODES; do
 		client "kubelet-$n" "/O=system:nodes/CN=system:node:$n"
 		leaf "kubelet-server-$n" "/CN=$n" serverAuth "DNS:$n,IP:$(node_ip4 "$n"),IP:$(node_ip6 "$n")"

@@ -30,7 +30,7 @@ main() {
 	for name in "${OUTSIDE[@]}"; do line "$name" "$(state "$name")"; done
 	for node in $NODES; do
 		alive "$node" || { line "$node" "not running" && continue; }
-		for name in containerd kubelet; do
+		for name in $NODE_DAEMONS; do
 			if node_daemon "$node" status "$name"; then line "$node $name" ok; else line "$node $name" "not running"; fi
 		done
 	done

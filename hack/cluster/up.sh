@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# up.sh: a Kubernetes cluster on this machine, without a CNI and without kube-proxy: its nodes wait for Ciliate.
+# up.sh: a Kubernetes cluster on this machine, without a CNI and without kube-proxy: its nodes wait for Ciliate. With
+# NETWORK=kube-proxy they have the bridge plugin and kube-proxy instead.
 # Idempotent: on a running cluster a quick look, on a half-dead one a repair. Settings: lib.sh.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -11,6 +12,7 @@ set -euo pipefail
 . "$HERE/pki.sh"
 . "$HERE/control-plane.sh"
 . "$HERE/node.sh"
+. "$HERE/bridge.sh"
 
 # save_settings: for every other script. A node once made stays one: up adds nodes, down removes them.
 save_settings() {
@@ -18,19 +20,23 @@ save_settings() {
 	mkdir -p "$RUN/settings"
 	[ ! -s "$RUN/settings/NODES" ] || known=$(<"$RUN/settings/NODES")
 	for name in $known; do [[ " $NODES " == *" $name "* ]] || NODES+=" $name"; done
-	for name in NODES IPFAMILY PORT; do echo "${!name}" >"$RUN/settings/$name"; done
+	for name in NODES IPFAMILY PORT NETWORK; do echo "${!name}" >"$RUN/settings/$name"; done
 }
 
 # refuse_change: what a running API server was told cannot be changed under it.
 refuse_change() {
-	local was
+	local was name
+	[ "$NETWORK" = ciliate ] || [ "$IPFAMILY" = ipv4 ] || die "with NETWORK=$NETWORK only IPFAMILY=ipv4 is written"
 	alive kube-apiserver || return 0
-	was=$(<"$RUN/settings/IPFAMILY")
-	[ "$was" = "$IPFAMILY" ] || die "the running cluster is $was, not $IPFAMILY: take it down first"
+	for name in IPFAMILY NETWORK; do
+		was=$(cat "$RUN/settings/$name" 2>/dev/null) || continue # an older up had no such setting
+		[ "$was" = "${!name}" ] || die "the running cluster is $was, not ${!name}: take it down first"
+	done
 }
 
 build() {
 	"$REPO/hack/tools/build.sh"
+	[ "$NETWORK" != kube-proxy ] || "$REPO/hack/tools/build.sh" loopback bridge host-local kube-proxy
 	"$REPO/hack/image/build.sh" "$IMAGES" test
 	(cd "$REPO" && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -trimpath -o "$RUN/forward.new" ./hack/cluster/forward)
 	cmp -s "$RUN/forward.new" "$RUN/forward" || mv "$RUN/forward.new" "$RUN/forward"
@@ -93,6 +99,7 @@ main() {
 	for node in $NODES; do wait_for 60 "$node to register" node_registered "$node"; done
 	wait_for 30 "the default service account" kc get serviceaccount default
 	done_
+	[ "$NETWORK" != kube-proxy ] || bridge_nodes
 	cat <<EOF
 
   export KUBECONFIG=$KUBECONFIG_FILE     # plain kubectl; one is $BIN/kubectl
