@@ -44,6 +44,29 @@ func TestPaths(t *testing.T) {
 					t.Logf("%+v", got)
 				})
 			}
+			t.Run("probe", func(t *testing.T) { probe(t, load.Path{Client: ends[0], Server: ends[1], Port: 8080}) })
 		})
+	}
+}
+
+// probe: a port at which nobody listens is not reached, and one at which somebody does is, until he ends.
+func probe(t *testing.T, p load.Path) {
+	for _, step := range []struct {
+		during func(func() error) error
+		want   bool
+	}{
+		{func(f func() error) error { return f() }, false},
+		{p.Listening, true},
+		{func(f func() error) error { return f() }, false},
+	} {
+		if err := step.during(func() error {
+			got, err := p.Reaches()
+			if got != step.want {
+				t.Errorf("reaches = %v, want %v", got, step.want)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,18 @@ const chunk = 128 << 10
 // Path is two ends.
 type Path struct {
 	Client, Server End
+	// Port is where the server listens; 0 for one of the kernel's choice.
+	Port uint16
+	// Via is where the client turns to, in the belief that it leads to the server; the server itself if it is not valid.
+	Via netip.AddrPort
+}
+
+// to is where the client turns to when the server listens on a port.
+func (p Path) to(port uint16) netip.AddrPort {
+	if p.Via.IsValid() {
+		return p.Via
+	}
+	return netip.AddrPortFrom(p.Server.Addr, port)
 }
 
 // Result is what went through, and what it cost.
@@ -27,6 +40,8 @@ type Result struct {
 	// CPU is the processor time of both threads for one unit, in nanoseconds, the kernel's work for them included. It
 	// hardly depends on what else the machine does, as the rate does.
 	CPU float64
+	// Lost are connections that nobody answered; they are no units, but took their time.
+	Lost int
 }
 
 // Stream sends as fast as one TCP connection can. A unit is a bit that the receiver saw.
@@ -82,9 +97,17 @@ func echoBytesBack(s socket) error {
 // server does, so that the client never runs out of ports.
 func (p Path) Connect(d time.Duration) (Result, error) {
 	var done repeated
+	var lost int
 	cpu, err := p.meet(func(to netip.AddrPort) error {
 		var err error
-		done, err = repeat(d, func() error { return request(to) })
+		done, err = repeat(d, func() error {
+			err := request(to)
+			if errors.Is(err, errLost) {
+				lost++
+				return nil
+			}
+			return err
+		})
 		// One more, without a byte, is the end.
 		c, last := dial(to)
 		return errors.Join(err, last, c.close())
@@ -95,12 +118,21 @@ func (p Path) Connect(d time.Duration) (Result, error) {
 			}
 		}
 	})
-	return done.result(cpu), err
+	done.times = max(1, done.times-lost) // who lost all has no rate, and a rate of one is as good as none
+	result := done.result(cpu)
+	result.Lost = lost
+	return result, err
 }
+
+// errLost is a connection that nobody answered.
+var errLost = errors.New("no answer")
 
 // request is one connection for one byte each way.
 func request(to netip.AddrPort) error {
 	c, err := dial(to)
+	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.ETIMEDOUT) {
+		err = errLost
+	}
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
@@ -186,7 +218,7 @@ func (p Path) meet(client func(netip.AddrPort) error, server func(socket) error)
 	var listener socket
 	var port uint16
 	if err := p.Server.OnThread(func() (err error) {
-		listener, port, err = listen(p.Server.Addr)
+		listener, port, err = listen(netip.AddrPortFrom(p.Server.Addr, p.Port))
 		return err
 	}); err != nil {
 		return 0, err
@@ -197,8 +229,11 @@ func (p Path) meet(client func(netip.AddrPort) error, server func(socket) error)
 		served <- p.Server.OnThread(func() error { return clocked(&spent[1], func() error { return server(listener) }) })
 	}()
 	err := p.Client.OnThread(func() error {
-		return clocked(&spent[0], func() error { return client(netip.AddrPortFrom(p.Server.Addr, port)) })
+		return clocked(&spent[0], func() error { return client(p.to(port)) })
 	})
+	if err != nil { // the server would wait for a client that does not come
+		err = errors.Join(err, os.NewSyscallError("shutdown", unix.Shutdown(int(listener), unix.SHUT_RD)))
+	}
 	err = errors.Join(err, <-served, listener.close())
 	return spent[0] + spent[1], err
 }

@@ -63,13 +63,17 @@ func newTCP() (socket, error) {
 		os.NewSyscallError("no delay", unix.SetsockoptInt(int(s), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)))
 }
 
-// listen opens a listening socket on a port of the kernel's choice.
-func listen(at netip.Addr) (socket, uint16, error) {
+// listen opens a listening socket, and returns its port, which is the kernel's choice if at has none.
+func listen(at netip.AddrPort) (socket, uint16, error) {
 	s, err := newTCP()
 	if err != nil {
 		return s, 0, err
 	}
-	if err := unix.Bind(int(s), &unix.SockaddrInet4{Addr: at.As4()}); err != nil {
+	// Connections of an earlier socket on that port may still wait for their time.
+	if err := unix.SetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return s, 0, os.NewSyscallError("reuse address", err)
+	}
+	if err := unix.Bind(int(s), &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
 		return s, 0, os.NewSyscallError("bind", err)
 	}
 	if err := unix.Listen(int(s), 128); err != nil {
