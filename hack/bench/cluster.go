@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,8 @@ type cluster struct {
 	repo   string
 	images string
 	client client.WithWatch
+	// inNodes is the kubeconfig for who runs in a node.
+	inNodes string
 }
 
 // newCluster reads BENCH_REPO, BENCH_IMAGES and KUBECONFIG, as bench.sh sets them.
@@ -41,24 +44,38 @@ func newCluster(getenv func(string) string) (*cluster, error) {
 	if c.repo == "" || c.images == "" || getenv("KUBECONFIG") == "" {
 		return nil, errors.New("BENCH_REPO, BENCH_IMAGES or KUBECONFIG is not set: call hack/bench/bench.sh")
 	}
-	rc, err := clientcmd.BuildConfigFromFlags("", getenv("KUBECONFIG"))
+	c.inNodes = filepath.Join(filepath.Dir(getenv("KUBECONFIG")), "kubeconfigs/admin")
+	var err error
+	c.client, err = newClient(getenv("KUBECONFIG"))
+	return c, err
+}
+
+func newClient(kubeconfig string) (client.WithWatch, error) {
+	rc, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
 	rc.QPS = -1
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
 	}
-	if c.client, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
+	made, err := client.NewWithWatch(rc, client.Options{Scheme: scheme})
+	if err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	return c, nil
+	return made, nil
 }
 
 // script runs one of hack/cluster.
 func (c *cluster) script(ctx context.Context, stdin []byte, name string, args ...string) ([]byte, error) {
+	return c.scriptWith(ctx, nil, stdin, name, args...)
+}
+
+// scriptWith is script with settings.
+func (c *cluster) scriptWith(ctx context.Context, settings []string, stdin []byte, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.repo, "hack/cluster", name), args...)
+	cmd.Env = append(os.Environ(), settings...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

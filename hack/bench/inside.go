@@ -23,8 +23,11 @@ import (
 // helpers run inside a node, in all its namespaces; they are told in JSON and answer in JSON.
 func helpers() map[string]func(context.Context, io.Reader, io.Writer) error {
 	return map[string]func(context.Context, io.Reader, io.Writer) error{
-		"in-node-cni":   helper(executeAll),
-		"in-node-first": helper(executeFirst),
+		"in-node-cni":     helper(executeAll),
+		"in-node-first":   helper(executeFirst),
+		"in-node-compare": helper(compareWays),
+		"in-node-change":  helper(changeEndpoints),
+		"in-node-reach":   helper(awaitService),
 	}
 }
 

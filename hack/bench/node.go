@@ -51,6 +51,8 @@ type process struct {
 	started time.Time
 	// rss and anonymous are in bytes.
 	rss, anonymous int
+	// cpu is the processor time that it has taken.
+	cpu time.Duration
 }
 
 // find returns the processes of that name in the node's own network namespace, but for those that install.
@@ -104,6 +106,13 @@ func newProcess(dir string) (p process, err error) {
 	ticks, err := strconv.Atoi(after[19])
 	if err != nil {
 		return p, fmt.Errorf("read the start of process %d: %w", p.pid, err)
+	}
+	for _, field := range after[11:13] { // for itself, and in the kernel
+		ticks, err := strconv.Atoi(field)
+		if err != nil {
+			return p, fmt.Errorf("read the processor time of process %d: %w", p.pid, err)
+		}
+		p.cpu += time.Duration(ticks) * tick
 	}
 	var sinceBoot unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &sinceBoot); err != nil {

@@ -27,6 +27,9 @@ const (
 	aimPath, aimLow = 0.95, 0.90
 )
 
+// Names of ways to send, which Services are measured by too.
+const newConnections, roundTrips = "new connections", "request and response, 1 byte"
+
 // kind is a way to send.
 type kind struct {
 	name, unit string
@@ -39,8 +42,8 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{"TCP stream", "Gbit/s", 1e-9, load.Path.Stream, [2]string{"23.1–23.8 (bare 28.3–29.5)", "13.3–13.5"}},
-		{"request and response, 1 byte", "/s", 1, load.Path.RequestResponse, [2]string{"28–29 k (bare 31–34 k)", "16–17 k"}},
-		{"new connections", "/s", 1, load.Path.Connect, [2]string{"4.0–4.2 k (bare 7.2–7.5 k)", "2.3 k"}},
+		{roundTrips, "/s", 1, load.Path.RequestResponse, [2]string{"28–29 k (bare 31–34 k)", "16–17 k"}},
+		{newConnections, "/s", 1, load.Path.Connect, [2]string{"4.0–4.2 k (bare 7.2–7.5 k)", "2.3 k"}},
 		{"ping", "/s", 1, load.Path.Ping, [2]string{"", ""}},
 	}
 }
@@ -100,13 +103,13 @@ func pathOf(client, server load.End) load.Path {
 func compareAll(ctx context.Context, way int, bare, ours load.Path) ([][]string, error) {
 	rows := [][]string{{"what", "unit", "bare", "Ciliate", "ratio", "95 %", "aim ≥ 0.95", "ratio by processor time", "Cilium"}}
 	for _, k := range kinds() {
-		c, err := compare(ctx, k, bare, ours)
+		c, err := compare(ctx, k.run, round, bare, ours)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
-		rate, cpu := medianInterval(c.rate), medianInterval(c.cpu)
+		rate, cpu := medianInterval(c.Rate), medianInterval(c.CPU)
 		rows = append(rows, []string{
-			k.name, k.unit, figure(median(c.bare) * k.scale), figure(median(c.ours) * k.scale), fmt.Sprintf("%.2f", rate.median),
+			k.name, k.unit, figure(median(c.Base) * k.scale), figure(median(c.Ours) * k.scale), fmt.Sprintf("%.2f", rate.median),
 			fmt.Sprintf("%.2f–%.2f", rate.low, rate.high), verdict(rate.median >= aimPath && rate.low >= aimLow),
 			fmt.Sprintf("%.2f (%.2f–%.2f)", cpu.median, cpu.low, cpu.high), k.cilium[way],
 		})
@@ -116,25 +119,32 @@ func compareAll(ctx context.Context, way int, bare, ours load.Path) ([][]string,
 
 // comparison is the rates of both, and the ratios of the pairs: of rates, and of what one second of processor does.
 type comparison struct {
-	bare, ours, rate, cpu []float64
+	Base, Ours, Rate, CPU []float64
+	// Lost are connections without an answer, of both.
+	Lost [2]int
 }
 
 // compare takes turns. Who begins may be at an advantage, so they take turns in that too.
-func compare(ctx context.Context, k kind, bare, ours load.Path) (c comparison, err error) {
+func compare(ctx context.Context, run func(load.Path, time.Duration) (load.Result, error), round time.Duration,
+	base, ours load.Path,
+) (c comparison, err error) {
 	for i := range rounds {
-		paths := [2]load.Path{bare, ours}
+		paths := [2]load.Path{base, ours}
 		var results [2]load.Result
 		for _, j := range [2]int{i % 2, 1 - i%2} {
-			if results[j], err = k.run(paths[j], round); err != nil {
+			if results[j], err = run(paths[j], round); err != nil {
 				return c, err
 			}
 		}
 		if ctx.Err() != nil {
 			return c, ctx.Err()
 		}
-		c.bare, c.ours = append(c.bare, results[0].Rate), append(c.ours, results[1].Rate)
-		c.rate = append(c.rate, results[1].Rate/results[0].Rate)
-		c.cpu = append(c.cpu, results[0].CPU/results[1].CPU)
+		for j := range results {
+			c.Lost[j] += results[j].Lost
+		}
+		c.Base, c.Ours = append(c.Base, results[0].Rate), append(c.Ours, results[1].Rate)
+		c.Rate = append(c.Rate, results[1].Rate/results[0].Rate)
+		c.CPU = append(c.CPU, results[0].CPU/results[1].CPU)
 		runtime.GC()
 	}
 	return c, nil
