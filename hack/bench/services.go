@@ -23,7 +23,7 @@ const (
 	changes = 50
 )
 
-// sizes are how many Services there are, one after another.
+// fleetSizes are how many Services there are, one after another.
 func fleetSizes() []int { return []int{1, 100, 1000, 10_000} }
 
 // level is what was measured with so many Services.
@@ -40,29 +40,37 @@ func measureServices(ctx context.Context, c *cluster, s *section) error {
 		if err != nil {
 			return err
 		}
-		f.Changes = changes
-		var levels []level
-		var last growth
-		for _, size := range fleetSizes() {
-			if last, err = f.growWatched(ctx, size); err != nil {
-				return err
-			}
-			l, err := f.level(ctx)
-			if err != nil {
-				return err
-			}
-			levels = append(levels, l)
+		err = f.measure(ctx, s)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		return errors.Join(err, f.dissolve(ctx))
+	})
+}
+
+func (f *fleet) measure(ctx context.Context, s *section) error {
+	f.Changes = changes
+	var levels []level
+	var last growth
+	for _, size := range fleetSizes() {
+		var err error
+		if last, err = f.growWatched(ctx, size); err != nil {
+			return err
 		}
-		cold, err := c.coldServices(ctx, f.size)
+		l, err := f.level(ctx)
 		if err != nil {
 			return err
 		}
-		saySetting(s)
-		sayWays(s, levels)
-		sayDelays(s, levels)
-		sayGrowth(s, last, cold)
-		return f.dissolve(context.WithoutCancel(ctx))
-	})
+		levels = append(levels, l)
+	}
+	cold, err := f.c.coldServices(ctx, f.size)
+	if err != nil {
+		return err
+	}
+	saySetting(s)
+	sayWays(s, levels)
+	sayDelays(s, levels)
+	sayGrowth(s, last, cold)
+	return nil
 }
 
 // level measures what there is.
