@@ -252,5 +252,6 @@ func sayGrowth(s *section, g growth, cold time.Duration) {
 		[]string{"cold start: after the node's reboot, from the start of the agent until the map holds all " + fmt.Sprint(fleetSizes()[len(fleetSizes())-1]),
 			ms(cold), ""},
 	)
-	s.say("Load average of the machine: %s.", loadAverage())
+	s.say("Making them takes the API server its time: its allocator of addresses looks at all of them for each. Load average of the")
+	s.say("machine: %s.", loadAverage())
 }
