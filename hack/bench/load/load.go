@@ -149,6 +149,9 @@ func request(to netip.AddrPort) error {
 // serve answers one connection; one that says nothing is the last.
 func serve(listener socket) (last bool, err error) {
 	c, err := listener.accept()
+	if errors.Is(err, unix.EAGAIN) { // the client waits in vain for a connection that is lost, and will make another
+		return false, nil
+	}
 	if err != nil {
 		return true, err
 	}
