@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright Authors of Ciliate
 
-# bench.sh [add|path|services|kube-proxy|programs|memory|restart|sizes]...: measures the named parts, or all, on clusters of
-# hack/cluster and writes them into docs/performance.md. Brings the cluster and Ciliate up if they are not there; the one
-# with kube-proxy is made for its part, and goes with it.
+# bench.sh [add|path|services|kube-proxy|programs|memory|restart|sizes]...: measures the named parts, or all but kube-proxy, on
+# clusters of hack/cluster and writes them into docs/performance.md. Brings the cluster and Ciliate up if they are not there;
+# the one with kube-proxy is made for its part, and goes with it.
 #
 #   PFX, PORT  of the cluster with Ciliate, as hack/cluster/lib.sh; the other's are PFXkube-proxy- and PORT + 1000
 set -euo pipefail
@@ -59,7 +59,7 @@ main() {
 		case $part in kube-proxy) compare=yes ;; *) parts+=("$part") ;; esac
 	done
 	if [ $# = 0 ] || [ ${#parts[@]} -gt 0 ]; then ciliate "${parts[@]}"; fi
-	if [ $# = 0 ] || [ $compare = yes ]; then kube_proxy; fi
+	if [ $compare = yes ]; then kube_proxy; fi
 }
 
 main "$@"
