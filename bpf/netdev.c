@@ -26,7 +26,7 @@ static __always_inline int next(int action)
 	return action == TC_ACT_OK ? TC_ACT_UNSPEC : action;
 }
 
-/* From a pod of another node to one of ours. */
+/* From a pod of another node to one of ours, or from outside. */
 static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *pkt,
 					 const struct endpoint *local)
 {
@@ -34,7 +34,7 @@ static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *p
 	int verdict;
 
 	if (!from || !identity_is_pod(from->identity))
-		return TC_ACT_OK;
+		return admit(skb, pkt, local->generation);
 	if (!ipcache_is_remote(from))
 		return -DROP_UNKNOWN_SENDER;
 	if (from->identity == IDENTITY_UNKNOWN)
@@ -83,7 +83,7 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 		return TC_ACT_OK;
 	local = endpoint_of_address(&pkt->daddr);
 	if (local)
-		return native ? arrive_native(skb, pkt, local) : TC_ACT_OK;
+		return native ? arrive_native(skb, pkt, local) : admit(skb, pkt, local->generation);
 	return arrive_translated(skb, pkt);
 }
 
@@ -100,6 +100,13 @@ int from_netdev(struct __sk_buff *skb)
 	return next(finish(pkt, arrive(skb, pkt), DIRECTION_INGRESS));
 }
 
+static __always_inline int arrive_bare(struct __sk_buff *skb, struct packet *pkt)
+{
+	const struct endpoint *local = endpoint_of_address(&pkt->daddr);
+
+	return local ? admit(skb, pkt, local->generation) : unmasquerade(skb, pkt);
+}
+
 SEC("tc")
 int from_bare(struct __sk_buff *skb)
 {
@@ -112,7 +119,7 @@ int from_bare(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (parse_bare(skb, pkt))
 		return TC_ACT_UNSPEC;
-	return next(finish(pkt, unmasquerade(skb, pkt), DIRECTION_INGRESS));
+	return next(finish(pkt, arrive_bare(skb, pkt), DIRECTION_INGRESS));
 }
 
 /* What a pod sent may have become a packet for a tunnel port on its way through the stack (a

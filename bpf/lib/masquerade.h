@@ -175,6 +175,29 @@ static __always_inline bool known_fragment(struct packet *pkt, bool for_service)
 	return fragment_ports(pkt) == TC_ACT_OK;
 }
 
+/* Somebody from outside reaches a pod by the pod's own address (the API server, where it has routes
+ * to the pods). The answers keep that address, which only an entry of the conversation tells from
+ * what the pod asks itself. One that cannot be made costs the answers, not this packet.
+ */
+static __always_inline int admit(struct __sk_buff *skb, struct packet *pkt, __u32 generation)
+{
+	struct translation *w = translation_at_hand();
+	int verdict;
+
+	if (!w || is_inside(&pkt->saddr) || is_icmp_error(pkt) || parse_echo(skb, pkt) ||
+	    !known_fragment(pkt, true))
+		return TC_ACT_OK;
+	verdict = translate_known(skb);
+	if (verdict != NAT_FOREIGN)
+		return verdict;
+	tuple_of(&w->from, pkt);
+	w->becomes = w->from;
+	w->generation = generation;
+	w->source_is_node = 0;
+	connection_open(skb);
+	return TC_ACT_OK;
+}
+
 /* Back to who sent under the node's address. */
 static __always_inline int unmasquerade(struct __sk_buff *skb, struct packet *pkt)
 {

@@ -248,6 +248,36 @@ func echoFrame(src, dst string, id uint16, reply bool) frame {
 	return f
 }
 
+// TestAnswersKeepThePodsAddress needs root: to who asked a pod by its own address, and to nobody else.
+func TestAnswersKeepThePodsAddress(t *testing.T) {
+	for family, s := range bothSides() {
+		for mode, cfg := range map[string]loader.Config{"tunnel": {}, "native": {Native: true}, "stack": {StackForwarding: true}} {
+			for name, protocol := range map[string]byte{"TCP": protoTCP, "UDP": protoUDP} {
+				t.Run(family+" "+mode+" "+name, func(t *testing.T) {
+					g := newGate(t, cfg)
+					question := frame{src: s.world, dst: s.podA, protocol: protocol, sport: 41000, dport: 80, summed: true, payload: []byte("question")}
+					answer := frame{src: s.podA, dst: s.world, protocol: protocol, sport: 80, dport: 41000, summed: true, payload: []byte("answer..")}
+					for range 2 {
+						g.comes(t, "a question", question, question)
+						g.leaves(t, "the answer", answer, answer)
+					}
+					own := answer
+					own.sport, own.dport = natFirst, 41001
+					sent := own
+					sent.src = s.node
+					g.leaves(t, "a question of the pod's own", own, sent)
+				})
+			}
+			t.Run(family+" "+mode+" echo", func(t *testing.T) {
+				g := newGate(t, cfg)
+				question, answer := echoFrame(s.world, s.podA, 7, false), echoFrame(s.podA, s.world, 7, true)
+				g.comes(t, "a ping", question, question)
+				g.leaves(t, "the reply", answer, answer)
+			})
+		}
+	}
+}
+
 // TestMasqueradeOfEchoes needs root: ids stand for one another as ports do, the node's own included.
 func TestMasqueradeOfEchoes(t *testing.T) {
 	for family, s := range bothSides() {

@@ -8,6 +8,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,24 @@ func TestNodePortsAnswerTheWorld(t *testing.T) {
 	}
 	fromWorld(t, c, "the world to reach node ports", script.String())
 	c.NoLeaks(t)
+}
+
+// TestOutsidersReachPods: who has a route to a pod (an API server that calls webhooks) needs no Service, and is answered
+// from the pod's own address.
+func TestOutsidersReachPods(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	pod := c.StartPods(t, netexec("outside-server", one))[0]
+	var script strings.Builder
+	for _, ip := range pod.Status.PodIPs {
+		via := one.Addrs[slices.IndexFunc(one.Addrs, func(addr string) bool {
+			return strings.Contains(addr, ":") == strings.Contains(ip.IP, ":")
+		})]
+		fmt.Fprintf(&script, "ip route replace %s via %s; trap 'ip route del %s' EXIT; ", ip.IP, via, ip.IP)
+		fmt.Fprintf(&script, "for i in 1 2 3; do [ $(curl -sS --max-time 5 %s/hostname) = outside-server ]; done; ", url(ip.IP, 8080))
+		fmt.Fprintf(&script, "trap - EXIT; ip route del %s; ", ip.IP)
+	}
+	fromWorld(t, c, "the world to reach a pod", script.String())
 }
 
 // TestTrafficPolicyLocal: a backend of the node that is asked sees the client itself, other nodes are silent, and say so
