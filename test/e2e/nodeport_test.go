@@ -18,11 +18,11 @@ import (
 	"github.com/ciliate-io/ciliate/test/e2e/framework"
 )
 
-// fromWorld runs a script outside the cluster until it succeeds.
-func fromWorld(t *testing.T, c *framework.Cluster, what, script string) {
+// succeeds runs a script somewhere outside the cluster until it succeeds.
+func succeeds(t *testing.T, outside *framework.Node, what, script string) {
 	t.Helper()
 	framework.Eventually(t, 30*time.Second, what, func(ctx context.Context) error {
-		out, err := c.World().Run(ctx, "sh", "-c", "set -e; "+script)
+		out, err := outside.Run(ctx, "sh", "-c", "set -e; "+script)
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
@@ -55,13 +55,13 @@ func TestNodePortsAnswerTheWorld(t *testing.T) {
 	for _, addr := range c.Other(one).Addrs {
 		fmt.Fprintf(&script, "[ $(curl -sS --max-time 5 %s/hostname) = world-hostport ]; ", url(addr, 54081))
 	}
-	fromWorld(t, c, "the world to reach node ports", script.String())
+	succeeds(t, c.World(), "the world to reach node ports", script.String())
 	c.NoLeaks(t)
 }
 
-// TestOutsidersReachPods: who has a route to a pod (an API server that calls webhooks) needs no Service, and is answered
+// TestControlPlaneReachesPods: who has a route to a pod (an API server that calls webhooks) needs no Service, and is answered
 // from the pod's own address.
-func TestOutsidersReachPods(t *testing.T) {
+func TestControlPlaneReachesPods(t *testing.T) {
 	c := framework.Open(t)
 	one := c.Nodes[0]
 	pod := c.StartPods(t, netexec("outside-server", one))[0]
@@ -74,7 +74,7 @@ func TestOutsidersReachPods(t *testing.T) {
 		fmt.Fprintf(&script, "for i in 1 2 3; do [ $(curl -sS --max-time 5 %s/hostname) = outside-server ]; done; ", url(ip.IP, 8080))
 		fmt.Fprintf(&script, "trap - EXIT; ip route del %s; ", ip.IP)
 	}
-	fromWorld(t, c, "the world to reach a pod", script.String())
+	succeeds(t, c.ControlPlane(), "the control plane to reach a pod", script.String())
 }
 
 // TestTrafficPolicyLocal: a backend of the node that is asked sees the client itself, other nodes are silent, and say so
@@ -98,6 +98,6 @@ func TestTrafficPolicyLocal(t *testing.T) {
 		script.WriteString(exitsWith(28, addr, port))
 		fmt.Fprintf(&script, status, url(addr, health), 503)
 	}
-	fromWorld(t, c, "the world to be known to the backend", script.String())
+	succeeds(t, c.World(), "the world to be known to the backend", script.String())
 	c.NoLeaks(t)
 }

@@ -149,3 +149,6 @@ func (c *Cluster) Listening(t *testing.T, p Pod) Pod {
 
 // World is outside the cluster, with nothing but a route to it. It can only run commands.
 func (c *Cluster) World() *Node { return &Node{Name: "world", cluster: c} }
+
+// ControlPlane is the namespace of the API server, which is on the nodes' network and no part of the pods'.
+func (c *Cluster) ControlPlane() *Node { return &Node{Name: "cp", cluster: c} }
