@@ -10,6 +10,7 @@
 #include "lib/identity.h"
 #include "lib/ipcache.h"
 #include "lib/maps.h"
+#include "lib/masquerade.h"
 #include "lib/neighbor.h"
 #include "lib/nodeport.h"
 #include "lib/parse.h"
@@ -79,6 +80,12 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 	if (verdict)
 		return verdict;
 	local = endpoint_of_address(&pkt->daddr);
+	/* A process of a node may ask under the address of its card, and the answer leaves by one. */
+	if (local && pkt->identity == IDENTITY_REMOTE_NODE) {
+		verdict = admit(skb, pkt, local->generation);
+		if (verdict)
+			return verdict;
+	}
 	if (local && !stack_forwarding && pkt->ttl > LAST_HOP)
 		return deliver(skb, pkt, local);
 	if (local)

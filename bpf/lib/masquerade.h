@@ -175,8 +175,8 @@ static __always_inline bool known_fragment(struct packet *pkt, bool for_service)
 	return fragment_ports(pkt) == TC_ACT_OK;
 }
 
-/* Somebody from outside reaches a pod by the pod's own address (the API server, where it has routes
- * to the pods). The answers keep that address, which only an entry of the conversation tells from
+/* Somebody who is no pod reaches a pod by the pod's own address (the API server, where it has routes
+ * to the pods; a process of another node). The answers keep that address, which only an entry of the conversation tells from
  * what the pod asks itself. One that cannot be made costs the answers, not this packet.
  */
 static __always_inline int admit(struct __sk_buff *skb, struct packet *pkt, __u32 generation)

@@ -278,6 +278,22 @@ func TestAnswersKeepThePodsAddress(t *testing.T) {
 	}
 }
 
+// TestAnswersToNodesKeepThePodsAddress needs root: a process of another node asks under the address of its card, and is
+// answered by a card.
+func TestAnswersToNodesKeepThePodsAddress(t *testing.T) {
+	g := newGate(t, loader.Config{})
+	question := frame{src: there4, dst: podA4, protocol: protoTCP, sport: 41000, dport: 80, summed: true}
+	answer := frame{src: podA4, dst: there4, protocol: protoTCP, sport: 80, dport: 41000, summed: true}
+	if got := g.run(t, run{tunnel: tunnel{there4, 1}, in: question}); got.action != redirect {
+		t.Errorf("the question: action %d, counted %v", int32(got.action), got.counted)
+	}
+	g.leaves(t, "the answer", answer, answer)
+	answer.dport, answer.sport = 41001, natFirst
+	sent := answer
+	sent.src = here4
+	g.leaves(t, "a question of the pod's own", answer, sent)
+}
+
 // TestMasqueradeOfEchoes needs root: ids stand for one another as ports do, the node's own included.
 func TestMasqueradeOfEchoes(t *testing.T) {
 	for family, s := range bothSides() {
