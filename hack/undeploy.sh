@@ -73,6 +73,8 @@ remove_rest() {
 	ours delete configmap,serviceaccount,role,rolebinding
 	ours delete clusterrole,clusterrolebinding
 	ours delete validatingadmissionpolicybinding,validatingadmissionpolicy
+	# By which agents agreed who announces a Service.
+	k -n kube-system delete lease -l ciliate.dev/announced-service --ignore-not-found
 }
 
 purge() {
