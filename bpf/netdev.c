@@ -26,6 +26,32 @@ static __always_inline int next(int action)
 	return action == TC_ACT_OK ? TC_ACT_UNSPEC : action;
 }
 
+/* Into a pod from who is none. What the stack would refuse it is given to refuse. */
+static __always_inline int let_in(struct __sk_buff *skb, struct packet *pkt,
+				  const struct endpoint *local)
+{
+	const struct ipcache_entry *from = ipcache_lookup(&pkt->saddr);
+	int verdict;
+
+	if (!is_direct(skb->ifindex) || pkt->ttl <= LAST_HOP || !from ||
+	    identity_is_pod(from->identity) || from->identity == IDENTITY_HOST)
+		return TC_ACT_OK;
+	verdict = fragment_ports(pkt);
+	if (verdict)
+		return verdict;
+	pkt->identity = from->identity;
+	return deliver(skb, pkt, local);
+}
+
+/* From who is no pod to a pod's own address. */
+static __always_inline int arrive_open(struct __sk_buff *skb, struct packet *pkt,
+				       const struct endpoint *local)
+{
+	int verdict = admit(skb, pkt, local->generation);
+
+	return verdict ? verdict : let_in(skb, pkt, local);
+}
+
 /* From a pod of another node to one of ours, or from outside. */
 static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *pkt,
 					 const struct endpoint *local)
@@ -34,7 +60,7 @@ static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *p
 	int verdict;
 
 	if (!from || !identity_is_pod(from->identity))
-		return admit(skb, pkt, local->generation);
+		return arrive_open(skb, pkt, local);
 	if (!ipcache_is_remote(from))
 		return -DROP_UNKNOWN_SENDER;
 	if (from->identity == IDENTITY_UNKNOWN)
@@ -48,11 +74,10 @@ static __always_inline int arrive_native(struct __sk_buff *skb, struct packet *p
 	return deliver(skb, pkt, local);
 }
 
-/* Answers to pods and to clients of Services, and their questions. What goes between the world and
- * a pod of ours under their own addresses crosses the stack, as its answer does.
- */
+/* Answers to pods and to clients of Services, and their questions. */
 static __always_inline int arrive_translated(struct __sk_buff *skb, struct packet *pkt)
 {
+	const struct endpoint *local;
 	int verdict;
 
 	if (parse_echo(skb, pkt) ||
@@ -65,8 +90,9 @@ static __always_inline int arrive_translated(struct __sk_buff *skb, struct packe
 		return refuse(skb, pkt, &pkt->daddr);
 	if (verdict)
 		return verdict == NAT_FOREIGN ? TC_ACT_OK : verdict;
-	if (endpoint_of_address(&pkt->daddr) && !is_own_address(&pkt->saddr))
-		return TC_ACT_OK;
+	local = endpoint_of_address(&pkt->daddr);
+	if (local && !is_own_address(&pkt->saddr))
+		return let_in(skb, pkt, local);
 	return route_served(skb);
 }
 
@@ -83,7 +109,7 @@ static __always_inline int arrive(struct __sk_buff *skb, struct packet *pkt)
 		return TC_ACT_OK;
 	local = endpoint_of_address(&pkt->daddr);
 	if (local)
-		return native ? arrive_native(skb, pkt, local) : admit(skb, pkt, local->generation);
+		return native ? arrive_native(skb, pkt, local) : arrive_open(skb, pkt, local);
 	return arrive_translated(skb, pkt);
 }
 

@@ -23,7 +23,7 @@ static __always_inline bool is_forged_tunnel(const struct packet *pkt)
 	return !native && pkt->protocol == PROTOCOL_UDP && pkt->dport == bpf_htons(tunnel_port);
 }
 
-/* To what is no pod: a backend's answer to this node, a Service, or the stack. */
+/* To what is no pod: a backend's answer to this node, a Service, this node, or the world. */
 static __always_inline int route_outside(struct __sk_buff *skb, struct packet *pkt,
 					 const struct endpoint_if *ep,
 					 const struct ipcache_entry *to)
@@ -38,7 +38,9 @@ static __always_inline int route_outside(struct __sk_buff *skb, struct packet *p
 		verdict = serve_pod(skb, pkt);
 	if (verdict == -DROP_REFUSED)
 		return refuse(skb, pkt, gateway_of(pkt, ep));
-	return verdict == NAT_FOREIGN ? to_stack(skb, pkt) : verdict;
+	if (verdict != NAT_FOREIGN)
+		return verdict;
+	return to->identity == IDENTITY_HOST ? to_stack(skb, pkt) : route_out(skb, pkt);
 }
 
 /* Where a packet goes that a pod may send. */

@@ -21,13 +21,14 @@ const (
 	RoutingNative RoutingMode = "native"
 )
 
-// HostForwarding is how packets between pods are moved inside a node.
+// HostForwarding is how packets of pods are moved inside a node.
 // +kubebuilder:validation:Enum=bpf;stack
 type HostForwarding string
 
 // The ways of forwarding.
 const (
-	// ForwardingBPF hands packets from pod to pod past the host's network stack. Not beside kube-proxy.
+	// ForwardingBPF hands packets between pods, and between pods and the node's cards, past the host's network stack and
+	// its netfilter rules. Not beside kube-proxy.
 	ForwardingBPF HostForwarding = "bpf"
 	// ForwardingStack lets every packet cross the host's network stack, so that kube-proxy's netfilter rules see it.
 	ForwardingStack HostForwarding = "stack"
@@ -143,7 +144,8 @@ type CiliumConfigSpec struct {
 	// +kubebuilder:validation:Maximum=65535
 	TunnelPort int32 `json:"tunnelPort,omitempty"`
 
-	// hostForwarding is bpf or stack. RestartRequired. Set by the user; default bpf.
+	// hostForwarding is bpf (packets of pods pass the host's network stack by: by its routes, not by its netfilter rules) or
+	// stack (they cross it). RestartRequired. Set by the user; default bpf.
 	// +optional
 	// +kubebuilder:default=bpf
 	HostForwarding HostForwarding `json:"hostForwarding,omitempty"`

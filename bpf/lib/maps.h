@@ -98,8 +98,9 @@ struct {
 } conntrack_other SEC(".maps");
 
 /* Device -> the addresses that pods' packets get when they leave by it. Written by the agent; read
- * by to_netdev. A device without an entry lets them leave as they are. A node has some cards, and a
- * bridge for each virtual network. Full: the agent fails and says so.
+ * by from_pod and to_netdev. A device without an entry is no card of ours: what leaves by it crosses
+ * the stack and keeps its address. A node has some cards, and a bridge for each virtual network.
+ * Full: the agent fails and says so.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -91,7 +91,7 @@ static __always_inline const struct addr *masquerade_source(const struct __sk_bu
 	__u32 ifindex = skb->ifindex;
 	const struct card *card = bpf_map_lookup_elem(&cards, &ifindex);
 
-	if (!card || is_inside(&pkt->daddr))
+	if (!card || !card->masquerades || is_inside(&pkt->daddr))
 		return NULL;
 	return pkt->family == AF_INET ? &card->addr4 : &card->addr6;
 }

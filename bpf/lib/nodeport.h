@@ -188,6 +188,7 @@ __noinline int route_served(struct __sk_buff *skb)
 	switch (find_route(skb, pkt, &fib)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		skb->mark = MARK_KEYED;
 		return leave_by(skb, pkt, &fib);
 	case BPF_FIB_LKUP_RET_NOT_FWDED: /* to this node itself */
 		return TC_ACT_OK;

@@ -96,7 +96,6 @@ static __always_inline int leave_by(struct __sk_buff *skb, const struct packet *
 	if (verdict)
 		return verdict;
 	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
-	skb->mark = MARK_KEYED;
 	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
 }
 
@@ -116,6 +115,36 @@ static __always_inline int route_native(struct __sk_buff *skb, const struct pack
 	default:
 		return to_stack(skb, pkt);
 	}
+	skb->mark = MARK_KEYED;
+	return leave_by(skb, pkt, &fib);
+}
+
+/* Whether packets between pods and this device do not cross the stack: both ways or neither, or the
+ * host's firewall would see half a conversation.
+ */
+static __always_inline bool is_direct(__u32 ifindex)
+{
+	const struct card *card = bpf_map_lookup_elem(&cards, &ifindex);
+
+	return !stack_forwarding && card && card->direct;
+}
+
+/* By the host's routes to a card, whose program gives the packet the node's address. What is for
+ * this node itself, leaves by another device, or is to be answered with an ICMP error is the stack's.
+ */
+static __always_inline int route_out(struct __sk_buff *skb, const struct packet *pkt)
+{
+	struct bpf_fib_lookup fib = {};
+	long found;
+
+	if (stack_forwarding || pkt->ttl <= LAST_HOP)
+		return to_stack(skb, pkt);
+	fib.tot_len = segment_bytes(skb, pkt);
+	found = find_route(skb, pkt, &fib);
+	if ((found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH) ||
+	    !is_direct(fib.ifindex))
+		return to_stack(skb, pkt);
+	mark_identity(skb, pkt->identity);
 	return leave_by(skb, pkt, &fib);
 }
 

@@ -282,8 +282,11 @@ _Static_assert(sizeof(struct translation) == 264, "translation");
 struct card {
 	struct addr addr4; /* the address that pods' packets get; all zero: there is none */
 	struct addr addr6;
+	__u8 masquerades; /* 0: pods' packets keep their own addresses */
+	__u8 direct; /* 1: between it and pods packets pass the host's stack by, both ways */
+	__u8 pad[6];
 };
-_Static_assert(sizeof(struct card) == 32, "card");
+_Static_assert(sizeof(struct card) == 40, "card");
 
 /* One end of a conversation, as a socket names it. */
 struct peer {

@@ -35,11 +35,6 @@ func tooBig(b *bench, in frame, mtu int) *frame {
 func TestTooBig(t *testing.T) {
 	// b has a tunnel, where what may be cut goes to the stack.
 	b := newBench(t, loader.Config{})
-	sized := func(f frame, bytes int) frame {
-		f = b.fromA(f)
-		f.payload = append(f.payload, make([]byte, bytes-len(f.bytes())+ethHeader)...)
-		return f
-	}
 	udp4 := frame{src: podA4, dst: remotePod4, dontFragment: true}
 	udp6 := frame{src: podA6, dst: remotePod6}
 	tcp4 := frame{src: podA4, dst: remotePod4, protocol: protoTCP, dontFragment: true}
@@ -65,23 +60,23 @@ func TestTooBig(t *testing.T) {
 	gso := func(s step, size uint32) step { s.gsoSize = size; return s }
 	echo := frame{src: podA6, dst: remotePod6, protocol: protoICMPv6, payload: echoRequest(true, 0)}
 	b.check(t, from("from_pod", map[string]step{
-		"IPv4 that just fits":      sent(sized(udp4, pathMTU)),
-		"IPv6 that just fits":      sent(sized(udp6, pathMTU)),
-		"IPv4, one byte more":      answered(sized(udp4, pathMTU+1)),
-		"IPv6, one byte more":      answered(sized(udp6, pathMTU+1)),
-		"an IPv6 echo":             answered(sized(echo, pathMTU+1)),
-		"an ICMP error":            dropped(sized(echoError(false), pathMTU+1)),
-		"an ICMPv6 error":          dropped(sized(echoError(true), pathMTU+1)),
-		"segments that fit":        gso(sent(sized(tcp4, 3000)), pathMTU-40),
-		"segments that do not fit": gso(answered(sized(tcp4, 3000)), pathMTU-39),
-		"UDP segments that fit":    gso(sent(sized(udp6, 3000)), pathMTU-48),
-		"UDP segments that do not": gso(answered(sized(udp6, 3000)), pathMTU-47),
+		"IPv4 that just fits":      sent(b.sized(udp4, pathMTU)),
+		"IPv6 that just fits":      sent(b.sized(udp6, pathMTU)),
+		"IPv4, one byte more":      answered(b.sized(udp4, pathMTU+1)),
+		"IPv6, one byte more":      answered(b.sized(udp6, pathMTU+1)),
+		"an IPv6 echo":             answered(b.sized(echo, pathMTU+1)),
+		"an ICMP error":            dropped(b.sized(echoError(false), pathMTU+1)),
+		"an ICMPv6 error":          dropped(b.sized(echoError(true), pathMTU+1)),
+		"segments that fit":        gso(sent(b.sized(tcp4, 3000)), pathMTU-40),
+		"segments that do not fit": gso(answered(b.sized(tcp4, 3000)), pathMTU-39),
+		"UDP segments that fit":    gso(sent(b.sized(udp6, 3000)), pathMTU-48),
+		"UDP segments that do not": gso(answered(b.sized(udp6, 3000)), pathMTU-47),
 		"what may be cut": {
-			run: run{in: sized(cuttable, pathMTU+1)}, wantAction: pass, wantMark: mark(identityA), wantCounted: egressOf("forwarded"),
+			run: run{in: b.sized(cuttable, pathMTU+1)}, wantAction: pass, wantMark: mark(identityA), wantCounted: egressOf("forwarded"),
 		},
 	}))
-	toB := sized(frame{src: podA4, dst: podB4, dontFragment: true}, pathMTU+1)
-	toWorld := sized(frame{src: podA4, dst: world4, dontFragment: true}, pathMTU+1)
+	toB := b.sized(frame{src: podA4, dst: podB4, dontFragment: true}, pathMTU+1)
+	toWorld := b.sized(frame{src: podA4, dst: world4, dontFragment: true}, pathMTU+1)
 	b.check(t, from("from_pod", map[string]step{
 		"to a pod here": {
 			run: run{in: toB}, wantAction: redirect, wantCounted: both(), wantOut: hop(toB, b.b.ifc.HostMAC, b.b.ifc.MAC),
@@ -91,7 +86,7 @@ func TestTooBig(t *testing.T) {
 		},
 	}))
 	b.setNode(t, 0)
-	b.check(t, from("from_pod", map[string]step{"no MTU is known": sent(sized(udp4, 3000))}))
+	b.check(t, from("from_pod", map[string]step{"no MTU is known": sent(b.sized(udp4, 3000))}))
 }
 
 // TestTooBigSumsAreRight needs root; the other tests compare with a sum of the same making, so this one adds it up.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ciliate-io/ciliate/internal/datapath/bpfgen"
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
+	"github.com/ciliate-io/ciliate/internal/datapath/maps"
 )
 
 // sides are the two families' ends of a conversation with the world.
@@ -38,8 +39,18 @@ func newGate(t *testing.T, cfg loader.Config) gate {
 	t.Helper()
 	g := gate{bench: newBench(t, cfg)}
 	g.card = g.index(t, "lo")
-	must(t, g.maps.SyncCards(map[int][]netip.Addr{g.card: {netip.MustParseAddr(here4), netip.MustParseAddr(here6)}}))
+	g.setCard(t, maps.Card{Masquerades: true}, here4, here6)
 	return g
+}
+
+// setCard says what the card does, and which addresses it has.
+func (g gate) setCard(t *testing.T, c maps.Card, addrs ...string) {
+	t.Helper()
+	c.Index = g.card
+	for _, a := range addrs {
+		c.Addrs = append(c.Addrs, netip.MustParseAddr(a))
+	}
+	must(t, g.maps.SyncCards([]maps.Card{c}))
 }
 
 // out sends a pod's packet by the card, as the host's stack hands it on.
@@ -227,7 +238,7 @@ func TestWhoIsMasqueraded(t *testing.T) {
 	own := frame{src: here4, dst: world4, sport: 40000, dport: 53}
 	g.leaves(t, "the node's own", own, own)
 	g.refused(t, "a pod that is gone", g.out(t, frame{src: nobody4, dst: world4}), "ENDPOINT_NOT_READY")
-	must(t, g.maps.SyncCards(map[int][]netip.Addr{g.card: {netip.MustParseAddr(here4)}}))
+	g.setCard(t, maps.Card{Masquerades: true}, here4)
 	g.refused(t, "a card without an address", g.out(t, frame{src: podA6, dst: world6}), "NAT_NO_MAPPING")
 }
 

@@ -127,6 +127,13 @@ func (b *bench) fromA(f frame) frame {
 	return f
 }
 
+// sized is a frame of pod a whose IP packet is so long.
+func (b *bench) sized(f frame, bytes int) frame {
+	f = b.fromA(f)
+	f.payload = append(f.payload, make([]byte, bytes-len(f.bytes())+ethHeader)...)
+	return f
+}
+
 // skb is struct __sk_buff as far as a test run takes and gives it.
 type skb struct{ mark, ifindex, gsoSize uint32 }
 

@@ -23,6 +23,9 @@ type PodCard struct {
 		_ structs.HostLayout
 		B [16]uint8
 	}
+	Masquerades uint8
+	Direct      uint8
+	Pad         [6]uint8
 }
 
 type PodCidrKey struct {

@@ -7,6 +7,7 @@ package kernel_test
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -164,4 +165,56 @@ func swap(a, b []byte) {
 func addToSum(field []byte, n uint32) {
 	sum := uint32(binary.BigEndian.Uint16(field)) + n
 	binary.BigEndian.PutUint16(field, uint16(sum)+uint16(sum>>16))
+}
+
+// TestTheHostsFirewall forwards nothing: what goes between pods and a card is none of its business, whichever side
+// asked, unless packets cross the host's stack. What goes to another network of the machine always is.
+func TestTheHostsFirewall(t *testing.T) {
+	for name, m := range modes() {
+		t.Run(name, func(t *testing.T) {
+			const guest4, guest6 = "172.31.0.2", "fd99:31::2"
+			c := newCluster(t, m)
+			n, guest := c.nodes[0], lab.New(t)
+			pod := n.pods[0]
+			n.netns.Script(t,
+				"ip link add virbr0 type bridge", "ip link set virbr0 up",
+				"ip addr add 172.31.0.1/24 dev virbr0", "ip addr add fd99:31::1/64 dev virbr0 nodad",
+				"ip link add guest type veth peer name eth0 netns "+guest.Path(), "ip link set guest master virbr0 up")
+			guest.Script(t,
+				"ip link set eth0 up", "ip addr add "+guest4+"/24 dev eth0", "ip addr add "+guest6+"/64 dev eth0 nodad")
+			guest.Settle(t)
+			n.ensureNode(t)
+			c.world.Script(t, "ip route add 10.0.1.0/24 via 192.0.2.1", "ip -6 route add fd00:1::/64 via 2001:db8::1")
+			in := path{name: "the world to a pod", from: c.world, at: pod.netns, to: pod.Addrs}
+			out := path{name: "a pod to the world", from: pod.netns, at: c.world, to: addrs(world4, world6)}
+			aside := path{name: "a pod to another network", from: pod.netns, at: guest, to: addrs(guest4, guest6)}
+			for _, p := range []path{in, out, aside} {
+				c.wantPing(t, p, p.to[0], 56)
+				c.wantPing(t, p, p.to[1], 56)
+			}
+			n.netns.Script(t,
+				"nft add table inet firewall",
+				"nft add chain inet firewall forward { type filter hook forward priority 0 ; policy drop ; }")
+			for _, p := range []path{in, out} {
+				for _, to := range p.to {
+					if m.cfg.StackForwarding {
+						c.wantNoPing(t, p, to)
+						continue
+					}
+					c.wantPing(t, p, to, 56)
+					c.wantConnect(t, p, to)
+				}
+			}
+			for _, to := range aside.to {
+				c.wantNoPing(t, aside, to)
+			}
+		})
+	}
+}
+
+func (c *cluster) wantNoPing(t *testing.T, p path, to netip.Addr) {
+	t.Helper()
+	if _, err := p.from.Try(t, "ping", "-n", "-c1", "-W1", to.String()); err == nil {
+		t.Errorf("%s: %s answers past the firewall", p.name, to)
+	}
 }

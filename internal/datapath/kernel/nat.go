@@ -5,11 +5,10 @@ package kernel
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 
-	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/datapath/link"
+	"github.com/ciliate-io/ciliate/internal/datapath/maps"
 )
 
 // ports are a range of them, with both ends.
@@ -56,14 +55,15 @@ func (d *Datapath) ensureNATPorts() (first, last uint16, err error) {
 	return first, last, d.links.ReservePorts(first, last)
 }
 
-// sources are the addresses under which pods' packets leave, by device.
-func sources(n datapath.Node, exits []link.Device) map[int][]netip.Addr {
-	if !n.Masquerade {
-		return nil
-	}
-	out := make(map[int][]netip.Addr, len(exits))
-	for _, device := range exits {
-		out[device.Index] = device.Addrs
+// exitCards are the devices by which pods' packets leave, as the programs see them. To other networks of this machine,
+// behind bridges of other owners, the way is by the host's stack, whose firewall keeps them apart.
+func exitCards(n *node, exits []link.Device) []maps.Card {
+	out := make([]maps.Card, len(exits))
+	for i, device := range exits {
+		out[i] = maps.Card{
+			Index: device.Index, Addrs: device.Addrs,
+			Masquerades: n.Masquerade, Direct: slices.Contains(n.cards, device.Name),
+		}
 	}
 	return out
 }

@@ -73,7 +73,7 @@ func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device)
 		return err
 	}
 	for _, step := range []func() error{
-		func() error { return d.maps.SyncCards(sources(n.Node, exits)) },
+		func() error { return d.maps.SyncCards(exitCards(n, exits)) },
 		func() error { return d.attachCards(exits) },
 		func() error { return d.links.AddRoutes(routes) },
 		netfilter.RemoveOldTable,

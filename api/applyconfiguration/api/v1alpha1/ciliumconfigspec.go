@@ -22,7 +22,8 @@ type CiliumConfigSpecApplyConfiguration struct {
 	RoutingMode *apiv1alpha1.RoutingMode `json:"routingMode,omitempty"`
 	// tunnelPort is the UDP port of VXLAN on every node. RestartRequired. Set by the user; default 8472.
 	TunnelPort *int32 `json:"tunnelPort,omitempty"`
-	// hostForwarding is bpf or stack. RestartRequired. Set by the user; default bpf.
+	// hostForwarding is bpf (packets of pods pass the host's network stack by: by its routes, not by its netfilter rules) or
+	// stack (they cross it). RestartRequired. Set by the user; default bpf.
 	HostForwarding *apiv1alpha1.HostForwarding `json:"hostForwarding,omitempty"`
 	// masquerade is whether packets from pods to addresses outside the cluster take the node's address. Live. Set by the
 	// user; default Enabled.
