@@ -30,6 +30,9 @@ func newNumbers(have State) numbers {
 	for id := range have.Sources {
 		n.find(id)
 	}
+	for id := range have.Rings {
+		n.find(id)
+	}
 	return n
 }
 

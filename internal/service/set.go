@@ -55,6 +55,11 @@ type Set struct {
 	// Local: the backends are of this node alone, and who comes from outside keeps his address. Without backends he is
 	// not answered, so that he asks another node.
 	Local bool
+	// Maglev: packets of one conversation come to the same backend on every node. It takes a table.
+	Maglev bool
+	// NodePorts are those of the frontends that are node ports: a process of the node that listened there would hear
+	// nothing.
+	NodePorts []netip.AddrPort
 	// Guarded: of those from outside only Sources, sorted, are let in; without any, nobody.
 	Guarded bool
 	Sources []netip.Prefix
@@ -81,6 +86,10 @@ type Entry struct {
 	Affinity time.Duration
 	// Local and Guarded are the set's.
 	Local, Guarded bool
+	// Maglev: the number has a table.
+	Maglev bool
+	// NodePort: the frontend is a node port.
+	NodePort bool
 }
 
 // Slot is the place of a backend.
@@ -94,6 +103,8 @@ type State struct {
 	Backends  map[Slot]netip.AddrPort
 	// Sources are those who are let in, by the number of the set, sorted.
 	Sources map[uint32][]netip.Prefix
+	// Rings are the sums of the rings of which the Maglev tables are made, by the number of the set.
+	Rings map[uint32]uint64
 }
 
 // Source is one range of clients that is let in.
@@ -104,9 +115,13 @@ type Source struct {
 
 // Diff is what to write, in this order, so that nobody is ever led to a slot that is not there yet.
 type Diff struct {
-	PutBackends     map[Slot]netip.AddrPort
+	PutBackends map[Slot]netip.AddrPort
+	// PutRings replace whole Maglev tables. Until then the old one leads to slots that are there: who stays is never
+	// moved to the slot of another who stays, and old slots are deleted last.
+	PutRings        map[uint32]Ring
 	PutFrontends    map[Frontend]Entry
 	DeleteFrontends []Frontend
+	DeleteRings     []uint32
 	DeleteBackends  []Slot
 	// PutSources come before the frontends, DeleteSources after them.
 	PutSources, DeleteSources []Source
@@ -123,5 +138,5 @@ type Backend struct {
 // Empty tells whether there is nothing to write.
 func (d Diff) Empty() bool {
 	return len(d.PutBackends)+len(d.PutFrontends)+len(d.DeleteFrontends)+len(d.DeleteBackends)+
-		len(d.PutSources)+len(d.DeleteSources) == 0
+		len(d.PutSources)+len(d.DeleteSources)+len(d.PutRings)+len(d.DeleteRings) == 0
 }

@@ -12,7 +12,7 @@ import (
 
 // settle compares what is wanted of what was touched with what the kernel has, and takes it for written.
 func (t *Table) settle(c touched) Diff {
-	d := Diff{PutBackends: map[Slot]netip.AddrPort{}, PutFrontends: map[Frontend]Entry{}}
+	d := Diff{PutBackends: map[Slot]netip.AddrPort{}, PutRings: map[uint32]Ring{}, PutFrontends: map[Frontend]Entry{}}
 	for id := range c.ids {
 		if p := t.byID[id]; p != nil {
 			for _, frontend := range p.Frontends {
@@ -22,6 +22,7 @@ func (t *Table) settle(c touched) Diff {
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.ids)) {
 		t.settleBackends(id, &d)
+		t.settleRing(id, &d)
 		t.settleSources(id, &d)
 	}
 	t.settleFrontends(slices.SortedFunc(maps.Keys(c.frontends), Frontend.Compare), &d)
@@ -54,6 +55,31 @@ func (t *Table) settleBackends(id uint32, d *Diff) {
 		d.DeleteBackends = append(d.DeleteBackends, Slot{id, uint32(i)})
 	}
 	t.count(id, had, slots, d)
+}
+
+// settleRing gives a number the Maglev table that its slots make, if it is to have one. As for backends, a table that
+// goes takes up room until all else is written. A set that finds none is chosen from at random.
+func (t *Table) settleRing(id uint32, d *Diff) {
+	p := t.byID[id]
+	had, there := t.written.Rings[id]
+	if p == nil || !p.Maglev || !tabled(p.slots) {
+		if p != nil {
+			p.tabled = false
+		}
+		if there {
+			d.DeleteRings = append(d.DeleteRings, id)
+		}
+		return
+	}
+	if p.tabled = there || len(t.written.Rings) < t.capacity.Rings; !p.tabled {
+		t.short[p.owner] = true
+		return
+	}
+	ring := Ring{Protocol: t.ids.protocol(id), Slots: p.slots}
+	if sum := ring.Sum(); !there || sum != had {
+		d.PutRings[id] = ring
+		t.written.Rings[id] = sum
+	}
 }
 
 // settleSources lets in who belongs to one number, and nobody else.
@@ -111,6 +137,7 @@ func (t *Table) settleFrontends(frontends []Frontend, d *Diff) {
 		}
 		want := Entry{
 			ID: p.id, Count: uint32(len(p.slots)), Affinity: p.Affinity, Local: p.Local, Guarded: p.Guarded,
+			Maglev: p.tabled, NodePort: slices.Contains(p.NodePorts, frontend.Addr),
 		}
 		if !there || have != want {
 			d.PutFrontends[frontend] = want
@@ -126,6 +153,9 @@ func (t *Table) forget(d *Diff) {
 	}
 	for _, slot := range d.DeleteBackends {
 		delete(t.written.Backends, slot)
+	}
+	for _, id := range d.DeleteRings {
+		delete(t.written.Rings, id)
 	}
 	// One set's last may have been another's first.
 	d.Gone = slices.DeleteFunc(d.Gone, func(b Backend) bool { return t.users[b] > 0 })

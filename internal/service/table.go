@@ -14,6 +14,8 @@ import (
 // Capacity is how many entries tables can hold.
 type Capacity struct {
 	Frontends, Backends int
+	// Rings are Maglev tables.
+	Rings int
 }
 
 // Table remembers who wants what and what the kernel has been told. It is not safe for concurrent use.
@@ -40,6 +42,8 @@ type placed struct {
 	owner string
 	id    uint32
 	slots []netip.AddrPort
+	// tabled: it has a Maglev table.
+	tabled bool
 }
 
 // NewTable starts from what the kernel's tables hold. What no Service wants stays until the first Replace.
@@ -48,6 +52,7 @@ func NewTable(have State, capacity Capacity) *Table {
 		capacity: capacity,
 		written: State{
 			Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}, Sources: map[uint32][]netip.Prefix{},
+			Rings: map[uint32]uint64{},
 		},
 		owners: map[string][]string{}, sets: map[string]*placed{}, byID: map[uint32]*placed{},
 		claims: map[Frontend][]*placed{}, ids: newNumbers(have), users: map[Backend]int{}, short: map[string]bool{},
@@ -55,6 +60,7 @@ func NewTable(have State, capacity Capacity) *Table {
 	maps.Copy(t.written.Frontends, have.Frontends)
 	maps.Copy(t.written.Backends, have.Backends)
 	maps.Copy(t.written.Sources, have.Sources)
+	maps.Copy(t.written.Rings, have.Rings)
 	for slot, addr := range have.Backends {
 		t.users[Backend{addr, t.ids.protocol(slot.ID)}]++
 	}
@@ -77,6 +83,9 @@ func (t *Table) Replace(services map[string][]Set) Diff {
 		c.ids[slot.ID] = true
 	}
 	for id := range t.written.Sources {
+		c.ids[id] = true
+	}
+	for id := range t.written.Rings {
 		c.ids[id] = true
 	}
 	d := t.settle(c)
@@ -214,7 +223,7 @@ func (t *Table) unclaim(frontend Frontend, p *placed) {
 	}
 }
 
-// Short are the Services that did not get all their frontends or backends, because a table is full.
+// Short are the Services that did not get all their frontends or backends, or their Maglev table, because there is no room.
 func (t *Table) Short() []string { return slices.Sorted(maps.Keys(t.short)) }
 
 // Written counts the Services that have a frontend, and all places of backends.

@@ -21,6 +21,7 @@ type kernel struct{ State }
 func newKernel() *kernel {
 	return &kernel{State{
 		Frontends: map[Frontend]Entry{}, Backends: map[Slot]netip.AddrPort{}, Sources: map[uint32][]netip.Prefix{},
+		Rings: map[uint32]uint64{},
 	}}
 }
 
@@ -59,7 +60,7 @@ func (k *kernel) behind(t *testing.T, f Frontend) []string {
 	return out
 }
 
-func large() Capacity { return Capacity{Frontends: 1 << 16, Backends: 1 << 18} }
+func large() Capacity { return Capacity{Frontends: 1 << 16, Backends: 1 << 18, Rings: 1 << 13} }
 
 func tcp(addr string) Frontend { return Frontend{Addr: netip.MustParseAddrPort(addr), Protocol: TCP} }
 
