@@ -17,12 +17,7 @@ enum sock_number {
 	CONNECTION_REFUSED = 111,
 	/* A socket of MPTCP connects by TCP. */
 	PROTOCOL_MPTCP = 262,
-	/* The halves of a cookie, and of Fibonacci hashing. */
-	HALF = 32,
 };
-
-/* Knuth's multiplier: neighbouring cookies land far from one another. */
-static const __u64 GOLDEN = 0x9e3779b97f4a7c15ULL;
 
 static __always_inline __u8 protocol_of(const struct bpf_sock_addr *ctx)
 {
@@ -72,6 +67,9 @@ enum outcome {
 
 /* Replaces a frontend by a backend and remembers it for the way back. A frontend at a loopback
  * address is the node's own; a pod that names one means itself.
+ *
+ * Maglev has no say here: a socket asks one node, once, and keeps what it was given, so there is no
+ * other node to agree with. Nor is there a conversation to hash: connect comes before the source port.
  */
 static __always_inline enum outcome translate(struct bpf_sock_addr *ctx, struct peer *p, __u32 dice)
 {
@@ -84,7 +82,7 @@ static __always_inline enum outcome translate(struct bpf_sock_addr *ctx, struct 
 	if (!f || (netns != host_netns && addr_is_loopback(&p->addr)))
 		return FOREIGN;
 	*(__u64 *)client.b = netns;
-	if (!choose_backend(f, &client, dice, p)) {
+	if (!choose_backend(f, &client, slot_by_dice(f, dice), p)) {
 		bpf_set_retval(-CONNECTION_REFUSED);
 		return REFUSED;
 	}

@@ -152,6 +152,27 @@ struct {
 	__type(value, struct peer);
 } backends SEC(".maps");
 
+/* Number of a Service that wants it -> its Maglev table, in an array of one. Written by the agent;
+ * read where packets choose a backend. A map in the map, so that a table is replaced as a whole: what
+ * a program has looked up stays as it was. One table takes 36 kB, so only Services that are asked from
+ * outside have one, and only with two backends or more. Sized for more than all node ports in both
+ * families (300 MB then). Full: the Service's packets choose at random, and the agent names it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
+	__uint(max_entries, 8192);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__array(
+		values, struct {
+			__uint(type, BPF_MAP_TYPE_ARRAY);
+			__uint(max_entries, 1);
+			/* Sizes: clang forgets what is in a type that is named here alone. */
+			__uint(key_size, sizeof(__u32));
+			__uint(value_size, sizeof(struct maglev_table));
+		});
+} maglev SEC(".maps");
+
 /* Number of a guarded Service and range of addresses -> 1: its clients from outside. Written by the
  * agent; read by from_netdev. Few Services say who may use them. Full: the agent fails and says so;
  * who is not in the map is refused.

@@ -92,7 +92,7 @@ __noinline int choose(__u32 scope)
 		return NAT_FOREIGN;
 	if ((f->flags & FRONTEND_GUARDED) && !source_allowed(f, &pkt->saddr))
 		return -DROP_SOURCE_RANGE;
-	if (!choose_backend(f, &pkt->saddr, bpf_get_prandom_u32(), &to))
+	if (!choose_backend(f, &pkt->saddr, slot_for_packet(f, pkt), &to))
 		return f->flags & FRONTEND_LOCAL ? -DROP_NO_BACKEND : -DROP_REFUSED;
 	/* Nobody forges a tunnel packet of this node by way of a Service. */
 	if (!native && pkt->protocol == PROTOCOL_UDP && to.port == bpf_htons(tunnel_port))

@@ -325,7 +325,22 @@ _Static_assert(sizeof(struct frontend) == 16, "frontend");
 enum frontend_flag {
 	FRONTEND_LOCAL = 1, /* backends are of this node, so that clients keep their addresses */
 	FRONTEND_GUARDED = 2, /* only for clients in source_ranges */
+	FRONTEND_MAGLEV = 4, /* packets choose by the number's table in maglev */
+	FRONTEND_NODE_PORT = 8, /* processes of the node cannot have the port */
 };
+
+/* How many positions a Maglev table has: a prime. */
+enum maglev_size {
+	MAGLEV_SIZE = 16381,
+};
+
+/* Which backend the packets of one conversation choose, whatever node they come to. */
+struct maglev_table {
+	__u64 sum; /* of the backends in their slots, of which the table is made; for the agent */
+	__u16 slots[MAGLEV_SIZE]; /* as in struct backend_key */
+	__u8 pad[6];
+};
+_Static_assert(sizeof(struct maglev_table) == 32776, "maglev_table");
 
 /* Of a guarded frontend. No struct addr inside, as in cidr_key. */
 struct source_range_key {

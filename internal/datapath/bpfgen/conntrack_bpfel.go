@@ -30,6 +30,7 @@ const (
 	ConntrackMapIdentities        = "identities"
 	ConntrackMapIpcache           = "ipcache"
 	ConntrackMapIpcacheCidrs      = "ipcache_cidrs"
+	ConntrackMapMaglev            = "maglev"
 	ConntrackMapMetrics           = "metrics"
 	ConntrackMapNode              = "node"
 	ConntrackMapReverse           = "reverse"
@@ -106,6 +107,7 @@ type ConntrackMapSpecs struct {
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.MapSpec `ebpf:"maglev"`
 	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
 	Node           *ebpf.MapSpec `ebpf:"node"`
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
@@ -158,6 +160,7 @@ type ConntrackMaps struct {
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.Map `ebpf:"maglev"`
 	Metrics        *ebpf.Map `ebpf:"metrics"`
 	Node           *ebpf.Map `ebpf:"node"`
 	Reverse        *ebpf.Map `ebpf:"reverse"`
@@ -182,6 +185,7 @@ func (m *ConntrackMaps) Close() error {
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
+		m.Maglev,
 		m.Metrics,
 		m.Node,
 		m.Reverse,

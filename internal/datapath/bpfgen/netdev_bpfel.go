@@ -48,6 +48,7 @@ const (
 	NetdevMapIdentities      = "identities"
 	NetdevMapIpcache         = "ipcache"
 	NetdevMapIpcacheCidrs    = "ipcache_cidrs"
+	NetdevMapMaglev          = "maglev"
 	NetdevMapMetrics         = "metrics"
 	NetdevMapNode            = "node"
 	NetdevMapReverse         = "reverse"
@@ -130,6 +131,7 @@ type NetdevMapSpecs struct {
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.MapSpec `ebpf:"maglev"`
 	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
 	Node           *ebpf.MapSpec `ebpf:"node"`
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
@@ -182,6 +184,7 @@ type NetdevMaps struct {
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.Map `ebpf:"maglev"`
 	Metrics        *ebpf.Map `ebpf:"metrics"`
 	Node           *ebpf.Map `ebpf:"node"`
 	Reverse        *ebpf.Map `ebpf:"reverse"`
@@ -206,6 +209,7 @@ func (m *NetdevMaps) Close() error {
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
+		m.Maglev,
 		m.Metrics,
 		m.Node,
 		m.Reverse,

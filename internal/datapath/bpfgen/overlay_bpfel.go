@@ -30,6 +30,7 @@ const (
 	OverlayMapIdentities      = "identities"
 	OverlayMapIpcache         = "ipcache"
 	OverlayMapIpcacheCidrs    = "ipcache_cidrs"
+	OverlayMapMaglev          = "maglev"
 	OverlayMapMetrics         = "metrics"
 	OverlayMapNode            = "node"
 	OverlayMapReverse         = "reverse"
@@ -108,6 +109,7 @@ type OverlayMapSpecs struct {
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.MapSpec `ebpf:"maglev"`
 	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
 	Node           *ebpf.MapSpec `ebpf:"node"`
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
@@ -160,6 +162,7 @@ type OverlayMaps struct {
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.Map `ebpf:"maglev"`
 	Metrics        *ebpf.Map `ebpf:"metrics"`
 	Node           *ebpf.Map `ebpf:"node"`
 	Reverse        *ebpf.Map `ebpf:"reverse"`
@@ -184,6 +187,7 @@ func (m *OverlayMaps) Close() error {
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
+		m.Maglev,
 		m.Metrics,
 		m.Node,
 		m.Reverse,

@@ -178,6 +178,7 @@ const (
 	PodMapIdentities      = "identities"
 	PodMapIpcache         = "ipcache"
 	PodMapIpcacheCidrs    = "ipcache_cidrs"
+	PodMapMaglev          = "maglev"
 	PodMapMetrics         = "metrics"
 	PodMapNode            = "node"
 	PodMapReverse         = "reverse"
@@ -256,6 +257,7 @@ type PodMapSpecs struct {
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.MapSpec `ebpf:"maglev"`
 	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
 	Node           *ebpf.MapSpec `ebpf:"node"`
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
@@ -308,6 +310,7 @@ type PodMaps struct {
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.Map `ebpf:"maglev"`
 	Metrics        *ebpf.Map `ebpf:"metrics"`
 	Node           *ebpf.Map `ebpf:"node"`
 	Reverse        *ebpf.Map `ebpf:"reverse"`
@@ -332,6 +335,7 @@ func (m *PodMaps) Close() error {
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
+		m.Maglev,
 		m.Metrics,
 		m.Node,
 		m.Reverse,

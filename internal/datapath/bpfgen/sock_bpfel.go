@@ -98,6 +98,7 @@ const (
 	SockMapIdentities        = "identities"
 	SockMapIpcache           = "ipcache"
 	SockMapIpcacheCidrs      = "ipcache_cidrs"
+	SockMapMaglev            = "maglev"
 	SockMapMetrics           = "metrics"
 	SockMapNode              = "node"
 	SockMapReverse           = "reverse"
@@ -188,6 +189,7 @@ type SockMapSpecs struct {
 	Identities     *ebpf.MapSpec `ebpf:"identities"`
 	Ipcache        *ebpf.MapSpec `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.MapSpec `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.MapSpec `ebpf:"maglev"`
 	Metrics        *ebpf.MapSpec `ebpf:"metrics"`
 	Node           *ebpf.MapSpec `ebpf:"node"`
 	Reverse        *ebpf.MapSpec `ebpf:"reverse"`
@@ -240,6 +242,7 @@ type SockMaps struct {
 	Identities     *ebpf.Map `ebpf:"identities"`
 	Ipcache        *ebpf.Map `ebpf:"ipcache"`
 	IpcacheCidrs   *ebpf.Map `ebpf:"ipcache_cidrs"`
+	Maglev         *ebpf.Map `ebpf:"maglev"`
 	Metrics        *ebpf.Map `ebpf:"metrics"`
 	Node           *ebpf.Map `ebpf:"node"`
 	Reverse        *ebpf.Map `ebpf:"reverse"`
@@ -264,6 +267,7 @@ func (m *SockMaps) Close() error {
 		m.Identities,
 		m.Ipcache,
 		m.IpcacheCidrs,
+		m.Maglev,
 		m.Metrics,
 		m.Node,
 		m.Reverse,

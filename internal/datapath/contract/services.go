@@ -60,8 +60,26 @@ func services(t *testing.T, n Node) {
 	wantServices(t, n, service.State{
 		Frontends: map[service.Frontend]service.Entry{six: {ID: 8}}, Sources: map[uint32][]netip.Prefix{10: {range4}},
 	})
+	ring := service.Ring{Protocol: service.TCP, Slots: []netip.AddrPort{first, netip.MustParseAddrPort("10.0.1.8:5353")}}
+	turned := service.Ring{Protocol: service.TCP, Slots: []netip.AddrPort{ring.Slots[1], ring.Slots[0]}}
+	balanced := service.Entry{ID: 11, Count: 2, Maglev: true, NodePort: true}
+	must(t, d.WriteServices(service.Diff{
+		PutRings:     map[uint32]service.Ring{11: ring, 12: ring},
+		PutFrontends: map[service.Frontend]service.Entry{world: balanced}, DeleteFrontends: []service.Frontend{six},
+		DeleteSources: guarded.PutSources[2:],
+	}))
+	wantServices(t, n, service.State{
+		Frontends: map[service.Frontend]service.Entry{world: balanced},
+		Rings:     map[uint32]uint64{11: ring.Sum(), 12: ring.Sum()},
+	})
+	for range 2 {
+		must(t, d.WriteServices(service.Diff{PutRings: map[uint32]service.Ring{11: turned}, DeleteRings: []uint32{12}}))
+		wantServices(t, n, service.State{
+			Frontends: map[service.Frontend]service.Entry{world: balanced}, Rings: map[uint32]uint64{11: turned.Sum()},
+		})
+	}
 	must(t, d.DestroySockets(t.Context(), []service.Backend{{Addr: first, Protocol: service.UDP}}))
-	if c := d.ServiceCapacity(); c.Frontends <= 0 || c.Backends <= 0 {
+	if c := d.ServiceCapacity(); c.Frontends <= 0 || c.Backends <= 0 || c.Rings <= 0 {
 		t.Errorf("capacity = %+v, want room", c)
 	}
 }

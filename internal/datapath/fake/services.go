@@ -16,12 +16,13 @@ import (
 const (
 	maxFrontends = 65536
 	maxBackends  = 262144
+	maxRings     = 8192
 )
 
 func emptyServices() service.State {
 	return service.State{
 		Frontends: map[service.Frontend]service.Entry{}, Backends: map[service.Slot]netip.AddrPort{},
-		Sources: map[uint32][]netip.Prefix{},
+		Sources: map[uint32][]netip.Prefix{}, Rings: map[uint32]uint64{},
 	}
 }
 
@@ -34,7 +35,7 @@ func (d *Datapath) Services() (service.State, error) {
 	}
 	return service.State{
 		Frontends: maps.Clone(d.services.Frontends), Backends: maps.Clone(d.services.Backends),
-		Sources: maps.Clone(d.services.Sources),
+		Sources: maps.Clone(d.services.Sources), Rings: maps.Clone(d.services.Rings),
 	}, nil
 }
 
@@ -50,9 +51,15 @@ func (d *Datapath) WriteServices(diff service.Diff) error {
 		slices.SortFunc(d.services.Sources[s.ID], netip.Prefix.Compare)
 	}
 	maps.Copy(d.services.Backends, diff.PutBackends)
+	for id, ring := range diff.PutRings {
+		d.services.Rings[id] = ring.Sum()
+	}
 	maps.Copy(d.services.Frontends, diff.PutFrontends)
 	for _, frontend := range diff.DeleteFrontends {
 		delete(d.services.Frontends, frontend)
+	}
+	for _, id := range diff.DeleteRings {
+		delete(d.services.Rings, id)
 	}
 	for _, slot := range diff.DeleteBackends {
 		delete(d.services.Backends, slot)
@@ -68,7 +75,7 @@ func (d *Datapath) WriteServices(diff service.Diff) error {
 
 // ServiceCapacity is how much could be remembered.
 func (d *Datapath) ServiceCapacity() service.Capacity {
-	return service.Capacity{Frontends: maxFrontends, Backends: maxBackends}
+	return service.Capacity{Frontends: maxFrontends, Backends: maxBackends, Rings: maxRings}
 }
 
 // AttachSockets remembers that Services are translated.

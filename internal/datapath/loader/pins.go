@@ -66,8 +66,11 @@ func adoptMap(pin string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 }
 
 // sameLayout compares the structs of key and value as the kernel remembers them with those of the object, because fields
-// may change while sizes stay.
+// may change while sizes stay. Of maps in a map it remembers sizes alone.
 func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
+	if spec.InnerMap != nil {
+		return takes(m, spec.InnerMap)
+	}
 	handle, err := m.Handle()
 	if err != nil {
 		return false
@@ -87,6 +90,16 @@ func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
 		}
 	}
 	return true
+}
+
+// takes tries whether a map of maps takes such a one, under a number that is nobody's.
+func takes(m *ebpf.Map, inner *ebpf.MapSpec) bool {
+	probe, err := ebpf.NewMap(inner)
+	if err != nil {
+		return false
+	}
+	defer probe.Close()
+	return m.Put(uint32(0), probe) == nil && m.Delete(uint32(0)) == nil
 }
 
 // layout is a type as text: names, offsets by order, and sizes of all fields.

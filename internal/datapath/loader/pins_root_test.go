@@ -20,6 +20,7 @@ import (
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/datapath/lab"
+	"github.com/ciliate-io/ciliate/internal/service"
 )
 
 // programIDs are the programs' numbers in the kernel.
@@ -65,7 +66,15 @@ func TestLoadAdoptsWhatIsPinned(t *testing.T) {
 	if err := first.Maps().PutRoutes([]datapath.Route{route}); err != nil {
 		t.Fatal(err)
 	}
+	ring := service.Ring{Protocol: service.TCP, Slots: []netip.AddrPort{netip.MustParseAddrPort("10.0.1.2:80")}}
+	if err := first.Maps().WriteServices(service.Diff{PutRings: map[uint32]service.Ring{7: ring}}); err != nil {
+		t.Fatal(err)
+	}
 	again := loaded(t, Config{TunnelPort: 8472}, bpffs)
+	services, err := again.Maps().Services()
+	if err != nil || services.Rings[7] != ring.Sum() {
+		t.Errorf("Maglev tables: %v, %v", services.Rings, err)
+	}
 	if diff := cmp.Diff(programIDs(first), programIDs(again)); diff != "" {
 		t.Errorf("programs (-first +again):\n%s", diff)
 	}
@@ -148,6 +157,29 @@ func TestAMapOfAnotherLayoutIsReplaced(t *testing.T) {
 				t.Errorf("value of the pinned map: got %d bytes, want 28", got)
 			}
 		})
+	}
+}
+
+func TestAMapOfOtherMapsIsReplaced(t *testing.T) {
+	lab.Enter(t)
+	bpffs := lab.BPFFS(t)
+	specs, err := objects(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := specs[0].Maps["maglev"]
+	spec.InnerMap.ValueSize += 8
+	old, err := ebpf.NewMap(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := old.Pin(filepath.Join(bpffs, "maglev")); err != nil {
+		t.Fatal(err)
+	}
+	ring := service.Ring{Protocol: service.TCP, Slots: []netip.AddrPort{netip.MustParseAddrPort("10.0.1.2:80")}}
+	if err := loaded(t, Config{}, bpffs).Maps().WriteServices(service.Diff{PutRings: map[uint32]service.Ring{7: ring}}); err != nil {
+		t.Errorf("the map of the old layout is still in use: %v", err)
 	}
 }
 

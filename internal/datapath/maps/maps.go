@@ -14,7 +14,7 @@ import (
 type Maps struct {
 	endpoints, endpointIfs, ipcache, cidrs, identities, fragments, metrics, node *ebpf.Map
 	frontends, backends, reverse, affinities                                     *ebpf.Map
-	sourceRanges, hostServes                                                     *ebpf.Map
+	sourceRanges, hostServes, maglev                                             *ebpf.Map
 	conntrackTCP, conntrackOther, cards                                          *ebpf.Map
 	announcements                                                                *ebpf.Map
 }
@@ -51,6 +51,7 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		"cards":           &m.cards,
 		"source_ranges":   &m.sourceRanges,
 		"host_serves":     &m.hostServes,
+		"maglev":          &m.maglev,
 	}
 }
 

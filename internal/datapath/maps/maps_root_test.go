@@ -288,7 +288,7 @@ func TestUsage(t *testing.T) {
 		{Name: "identities", MaxEntries: 65536}, {Name: "fragments", MaxEntries: 4096},
 		{Name: "conntrack_tcp", MaxEntries: 131072}, {Name: "conntrack_other", MaxEntries: 65536}, {Name: "cards", MaxEntries: 1024},
 		{Name: "source_ranges", MaxEntries: 16384},
-		{Name: "frontends", MaxEntries: 65536}, {Name: "backends", MaxEntries: 262144},
+		{Name: "frontends", MaxEntries: 65536}, {Name: "backends", MaxEntries: 262144}, {Name: "maglev", MaxEntries: 8192},
 		{Name: "reverse", MaxEntries: 65536}, {Name: "affinities", MaxEntries: 16384},
 		{Name: "announcements", MaxEntries: 16384},
 	}

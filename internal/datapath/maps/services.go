@@ -39,6 +39,7 @@ func (m *Maps) Services() (service.State, error) {
 		state.Frontends[frontend] = service.Entry{
 			ID: f.Id, Count: f.Count, Affinity: time.Duration(f.AffinitySeconds) * time.Second,
 			Local: f.Flags&frontendLocal != 0, Guarded: f.Flags&frontendGuarded != 0,
+			Maglev: f.Flags&frontendMaglev != 0, NodePort: f.Flags&frontendNodePort != 0,
 		}
 	}
 	for k, p := range backends {
@@ -55,11 +56,12 @@ func (m *Maps) Services() (service.State, error) {
 	for _, of := range state.Sources {
 		slices.SortFunc(of, netip.Prefix.Compare)
 	}
-	return state, nil
+	state.Rings, err = m.rings()
+	return state, err
 }
 
-// WriteServices writes in the order of the difference: backends before the frontends that lead to them, and both gone in
-// the reverse order.
+// WriteServices writes in the order of the difference: backends before the tables and frontends that lead to them, and all
+// gone in the reverse order.
 func (m *Maps) WriteServices(d service.Diff) error {
 	backends := make(map[bpfgen.BackendKey]bpfgen.Peer, len(d.PutBackends))
 	for slot, addr := range d.PutBackends {
@@ -93,10 +95,16 @@ func (m *Maps) WriteServices(d service.Diff) error {
 	if err := put(m.backends, backends); err != nil {
 		return err
 	}
+	if err := m.putRings(d.PutRings); err != nil {
+		return err
+	}
 	if err := put(m.frontends, frontends); err != nil {
 		return err
 	}
 	if err := drop(m.frontends, goneFrontends); err != nil {
+		return err
+	}
+	if err := m.dropRings(d.DeleteRings); err != nil {
 		return err
 	}
 	if err := drop(m.backends, goneBackends); err != nil {
@@ -107,7 +115,9 @@ func (m *Maps) WriteServices(d service.Diff) error {
 
 // ServiceCapacity is how much of Services the maps can hold.
 func (m *Maps) ServiceCapacity() service.Capacity {
-	return service.Capacity{Frontends: int(m.frontends.MaxEntries()), Backends: int(m.backends.MaxEntries())}
+	return service.Capacity{
+		Frontends: int(m.frontends.MaxEntries()), Backends: int(m.backends.MaxEntries()), Rings: int(m.maglev.MaxEntries()),
+	}
 }
 
 // CameByService tells whether the socket with this cookie was led to the backend by one of our programs.
@@ -131,8 +141,10 @@ func frontendKey(f service.Frontend) bpfgen.FrontendKey {
 
 // Flags of a frontend, as bpf/lib/types.h has them.
 const (
-	frontendLocal   = 1
-	frontendGuarded = 2
+	frontendLocal    = 1
+	frontendGuarded  = 2
+	frontendMaglev   = 4
+	frontendNodePort = 8
 )
 
 func flags(e service.Entry) (out uint8) {
@@ -141,6 +153,12 @@ func flags(e service.Entry) (out uint8) {
 	}
 	if e.Guarded {
 		out |= frontendGuarded
+	}
+	if e.Maglev {
+		out |= frontendMaglev
+	}
+	if e.NodePort {
+		out |= frontendNodePort
 	}
 	return out
 }

@@ -28,6 +28,7 @@ func (m *Maps) Usage() ([]datapath.MapUsage, error) {
 		{m.sourceRanges, count[bpfgen.SourceRangeKey, uint32]},
 		{m.frontends, count[bpfgen.FrontendKey, bpfgen.Frontend]},
 		{m.backends, count[bpfgen.BackendKey, bpfgen.Peer]},
+		{m.maglev, count[uint32, uint32]},
 		{m.reverse, count[bpfgen.ReverseKey, bpfgen.Peer]},
 		{m.affinities, count[bpfgen.AffinityKey, bpfgen.Affinity]},
 		{m.announcements, count[bpfgen.AnnouncementKey, bpfgen.Announcement]},
