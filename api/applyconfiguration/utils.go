@@ -69,6 +69,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.IdentityFilterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("IPAMConfig"):
 		return &apiv1alpha1.IPAMConfigApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LoadBalancerConfig"):
+		return &apiv1alpha1.LoadBalancerConfigApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LoadBalancerIPPoolBlock"):
 		return &apiv1alpha1.LoadBalancerIPPoolBlockApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MapUsage"):

@@ -56,6 +56,18 @@ const (
 	MasqueradeDisabled MasqueradeMode = "Disabled"
 )
 
+// LoadBalancerAlgorithm is how a Service's backend is chosen for a connection that comes by packets.
+// +kubebuilder:validation:Enum=random;maglev
+type LoadBalancerAlgorithm string
+
+// The algorithms.
+const (
+	// AlgorithmRandom lets each node choose for itself.
+	AlgorithmRandom LoadBalancerAlgorithm = "random"
+	// AlgorithmMaglev lets every node choose the same backend for the same connection, by a table of 16,381 positions.
+	AlgorithmMaglev LoadBalancerAlgorithm = "maglev"
+)
+
 // ClusterPool is the pool of one family from which nodes get their ranges.
 type ClusterPool struct {
 	// cidrs are the ranges of the pool, used in order. More may be appended at any time; none may be removed once a node
@@ -119,6 +131,20 @@ type IdentityConfig struct {
 	IncludeLabels []string `json:"includeLabels,omitempty"`
 }
 
+// LoadBalancerConfig says how Services are led to their backends.
+type LoadBalancerConfig struct {
+	// algorithm is how a backend is chosen for a new connection that comes to a node by packets, from outside the cluster
+	// or from a pod past its socket: random, or maglev, by which every node chooses the same backend for the same client
+	// address and port, so that connections survive when their packets come to another node, and few move when a backend
+	// comes or goes. What connects at a socket of the cluster is led at random always. The annotation
+	// service.cilium.io/lb-algorithm of a Service says otherwise for that Service. Maglev takes 36 kB of each node's
+	// memory for each port and family of a Service that can be reached from outside and has two backends or more. Live:
+	// connections that are there keep their backends. Set by the user; default random.
+	// +optional
+	// +kubebuilder:default=random
+	Algorithm LoadBalancerAlgorithm `json:"algorithm,omitempty"`
+}
+
 // CiliumConfigSpec is the configuration of the cluster's pod network.
 type CiliumConfigSpec struct {
 	// clusterName names the cluster in identities. RestartRequired. Set by the user; default "default".
@@ -155,6 +181,10 @@ type CiliumConfigSpec struct {
 	// +optional
 	// +kubebuilder:default=Enabled
 	Masquerade MasqueradeMode `json:"masquerade,omitempty"`
+
+	// loadBalancer says how Services are led to their backends. Set by the user. Empty means its defaults.
+	// +optional
+	LoadBalancer LoadBalancerConfig `json:"loadBalancer,omitzero"`
 
 	// identity says which labels make an identity. Live.
 	// +optional

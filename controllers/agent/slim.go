@@ -8,6 +8,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
+
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
 // serviceProxyName is the label of Services, and of their slices, that another proxy serves.
@@ -51,6 +53,9 @@ func slimService(obj any) (any, error) {
 	slim.Labels = svc.Labels
 	slim.Spec.Selector = nil
 	slim.Status.LoadBalancer = svc.Status.LoadBalancer
+	if algorithm, ok := svc.Annotations[services.AlgorithmAnnotation]; ok {
+		slim.Annotations = map[string]string{services.AlgorithmAnnotation: algorithm}
+	}
 	return slim, nil
 }
 

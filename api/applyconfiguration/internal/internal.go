@@ -65,6 +65,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ipam
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.IPAMConfig
+    - name: loadBalancer
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerConfig
     - name: masquerade
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.MasqueradeMode
@@ -495,6 +498,15 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.LabelValue
   scalar: string
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerAlgorithm
+  scalar: string
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerConfig
+  map:
+    fields:
+    - name: algorithm
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerAlgorithm
+      default: random
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerIPPoolBlock
   map:
     fields:

@@ -91,6 +91,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.podChanged), builder.WithPredicates(hostPorts)).
 		Watches(&v1alpha1.CiliumNode{}, handler.EnqueueRequestsFromMapFunc(r.nodeChanged),
 			builder.WithPredicates(own, predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.CiliumConfig{}, handler.EnqueueRequestsFromMapFunc(r.configChanged),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(r)
 }
 
@@ -119,6 +121,12 @@ func (r *Reconciler) nodeChanged(context.Context, client.Object) []reconcile.Req
 	return all()
 }
 
+// configChanged: it says what Services get that do not say otherwise.
+func (r *Reconciler) configChanged(context.Context, client.Object) []reconcile.Request {
+	r.dirty.addAll()
+	return all()
+}
+
 // Reconcile writes what changed.
 func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, error) {
 	r.mu.Lock()
@@ -143,7 +151,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 
 // result asks to be called again when room may have been made for who found none.
 func (r *Reconciler) result(diff service.Diff, err error) (ctrl.Result, error) {
-	if err == nil && len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends) > 0 {
+	if err == nil && len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends)+len(diff.DeleteRings) > 0 {
 		return ctrl.Result{RequeueAfter: roomAgain}, nil
 	}
 	return ctrl.Result{}, err

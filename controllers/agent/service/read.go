@@ -18,13 +18,21 @@ import (
 	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
-// node is this node as Services see it. One that the operator has not described yet has no addresses for node ports.
+// node is this node as Services see it, with what is so for all of them. One that the operator has not described yet has no
+// addresses for node ports.
 func (r *Reconciler) node(ctx context.Context) (services.Node, error) {
 	node := &v1alpha1.CiliumNode{}
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: r.NodeName}, node); client.IgnoreNotFound(err) != nil {
 		return services.Node{}, err
 	}
-	return services.Node{Name: r.NodeName, Zone: node.Spec.Zone, Addrs: translate.Peer(node).Addrs}, nil
+	cluster := &v1alpha1.CiliumConfig{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: v1alpha1.ConfigName}, cluster); client.IgnoreNotFound(err) != nil {
+		return services.Node{}, err
+	}
+	return services.Node{
+		Name: r.NodeName, Zone: node.Spec.Zone, Addrs: translate.Peer(node).Addrs,
+		Maglev: cluster.Spec.LoadBalancer.Algorithm == v1alpha1.AlgorithmMaglev,
+	}, nil
 }
 
 // wanted is what all or some Services come to on this node.

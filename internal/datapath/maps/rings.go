@@ -4,13 +4,15 @@
 package maps
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ciliate-io/ciliate/internal/service"
 )
@@ -59,17 +61,12 @@ func readRing(inner ebpf.MapID, out *maglevTable) error {
 
 // putRings computes Maglev tables and puts each in the place of the old one as a whole.
 func (m *Maps) putRings(rings map[uint32]service.Ring) error {
-	var writers errgroup.Group
-	writers.SetLimit(ringsAtOnce)
-	for id, ring := range rings {
-		writers.Go(func() error {
-			if err := m.putRing(id, ring); err != nil {
-				return fmt.Errorf("write the Maglev table of number %d: %w", id, err)
-			}
-			return nil
-		})
-	}
-	return writers.Wait()
+	return atOnce(slices.Collect(maps.Keys(rings)), func(id uint32) error {
+		if err := m.putRing(id, rings[id]); err != nil {
+			return fmt.Errorf("write the Maglev table of number %d: %w", id, err)
+		}
+		return nil
+	})
 }
 
 func (m *Maps) putRing(id uint32, ring service.Ring) error {
@@ -87,12 +84,23 @@ func (m *Maps) putRing(id uint32, ring service.Ring) error {
 	return m.maglev.Put(id, inner)
 }
 
-// dropRings deletes as many at once as putRings writes.
+// dropRings deletes Maglev tables.
 func (m *Maps) dropRings(ids []uint32) error {
-	var writers errgroup.Group
-	writers.SetLimit(ringsAtOnce)
+	return atOnce(ids, func(id uint32) error { return drop(m.maglev, []uint32{id}) })
+}
+
+// atOnce does the deed for each number, some at the same time, and returns one of the errors.
+func atOnce(ids []uint32, deed func(id uint32) error) (err error) {
+	results, places := make(chan error, len(ids)), make(chan struct{}, ringsAtOnce)
 	for _, id := range ids {
-		writers.Go(func() error { return drop(m.maglev, []uint32{id}) })
+		places <- struct{}{}
+		go func() {
+			results <- deed(id)
+			<-places
+		}()
 	}
-	return writers.Wait()
+	for range ids {
+		err = cmp.Or(<-results, err)
+	}
+	return err
 }

@@ -29,6 +29,8 @@ type Node struct {
 	Zone string
 	// Addrs are the addresses at which node ports and host ports answer.
 	Addrs []netip.Addr
+	// Maglev: Services that do not say otherwise choose backends for packets from outside by Maglev.
+	Maglev bool
 }
 
 // Sets are what a Service comes to on this node: for each port and family one set behind its ClusterIP, and one behind
@@ -59,9 +61,12 @@ func (n Node) portSets(svc *corev1.Service, port corev1.ServicePort, family core
 	if protocol == 0 || port.Port <= 0 || port.Port > maxPort {
 		return nil
 	}
-	base := service.Set{Affinity: affinity(svc), Since: svc.CreationTimestamp.Time}
+	candidates := n.endpoints(published, family, port)
+	base := service.Set{
+		Affinity: affinity(svc), Since: svc.CreationTimestamp.Time, NodePorts: n.heldPorts(port, family, candidates),
+	}
 	var sets []service.Set
-	for _, kind := range n.kinds(svc, port, family, n.endpoints(published, family, port)) {
+	for _, kind := range n.kinds(svc, port, family, candidates) {
 		if len(kind.ofNode)+len(kind.ofWorld) == 0 {
 			continue
 		}
@@ -69,6 +74,8 @@ func (n Node) portSets(svc *corev1.Service, port corev1.ServicePort, family core
 		set.Name = fmt.Sprintf("%s/%s %d/%d %s %s", svc.Namespace, svc.Name, protocol, port.Port, family, kind.word)
 		set.Rank, set.Backends, set.Local, set.Sources = kind.rank, choose(kind.from), kind.local, kind.sources
 		set.Guarded = kind.guarded
+		// A table costs memory, and what only this node's pods ask for need not be the same on all nodes.
+		set.Maglev = len(kind.ofWorld) > 0 && n.maglev(svc)
 		for _, addr := range kind.ofNode {
 			set.Frontends = append(set.Frontends, service.Frontend{Addr: addr, Protocol: protocol})
 		}
@@ -156,17 +163,33 @@ func balancerFrontends(svc *corev1.Service, port corev1.ServicePort, family core
 	return frontends(ips, family, port.Port)
 }
 
-// openFrontends are externalIPs, and node ports at this node's own addresses.
+// openFrontends are externalIPs, and the node port.
 func (n Node) openFrontends(svc *corev1.Service, port corev1.ServicePort, family corev1.IPFamily) []netip.AddrPort {
-	out := frontends(svc.Spec.ExternalIPs, family, port.Port)
-	if port.NodePort > 0 && port.NodePort <= maxPort {
-		for _, addr := range n.Addrs {
-			if usable(addr, family) {
-				out = append(out, netip.AddrPortFrom(addr, uint16(port.NodePort)))
-			}
+	return append(frontends(svc.Spec.ExternalIPs, family, port.Port), n.nodePorts(port, family)...)
+}
+
+// nodePorts are the node port at this node's own addresses.
+func (n Node) nodePorts(port corev1.ServicePort, family corev1.IPFamily) []netip.AddrPort {
+	if port.NodePort <= 0 || port.NodePort > maxPort {
+		return nil
+	}
+	var out []netip.AddrPort
+	for _, addr := range n.Addrs {
+		if usable(addr, family) {
+			out = append(out, netip.AddrPortFrom(addr, uint16(port.NodePort)))
 		}
 	}
 	return out
+}
+
+// heldPorts are the node ports at which a process of this node would hear nothing. Where backends have that very port, it is
+// not said that they are not such processes: a pod with hostNetwork listens before it is anybody's endpoint.
+func (n Node) heldPorts(port corev1.ServicePort, family corev1.IPFamily, behind []endpoint) []netip.AddrPort {
+	own := func(e endpoint) bool { return int32(e.addr.Port()) == port.NodePort }
+	if port.TargetPort.IntVal == port.NodePort || slices.ContainsFunc(behind, own) {
+		return nil
+	}
+	return n.nodePorts(port, family)
 }
 
 func frontends(ips []string, family corev1.IPFamily, port int32) []netip.AddrPort {

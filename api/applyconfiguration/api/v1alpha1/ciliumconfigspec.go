@@ -28,6 +28,8 @@ type CiliumConfigSpecApplyConfiguration struct {
 	// masquerade is whether packets from pods to addresses outside the cluster take the node's address. Live. Set by the
 	// user; default Enabled.
 	Masquerade *apiv1alpha1.MasqueradeMode `json:"masquerade,omitempty"`
+	// loadBalancer says how Services are led to their backends. Set by the user. Empty means its defaults.
+	LoadBalancer *LoadBalancerConfigApplyConfiguration `json:"loadBalancer,omitempty"`
 	// identity says which labels make an identity. Live.
 	Identity *IdentityConfigApplyConfiguration `json:"identity,omitempty"`
 }
@@ -83,6 +85,14 @@ func (b *CiliumConfigSpecApplyConfiguration) WithHostForwarding(value apiv1alpha
 // If called multiple times, the Masquerade field is set to the value of the last call.
 func (b *CiliumConfigSpecApplyConfiguration) WithMasquerade(value apiv1alpha1.MasqueradeMode) *CiliumConfigSpecApplyConfiguration {
 	b.Masquerade = &value
+	return b
+}
+
+// WithLoadBalancer sets the LoadBalancer field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the LoadBalancer field is set to the value of the last call.
+func (b *CiliumConfigSpecApplyConfiguration) WithLoadBalancer(value *LoadBalancerConfigApplyConfiguration) *CiliumConfigSpecApplyConfiguration {
+	b.LoadBalancer = value
 	return b
 }
 
