@@ -4,16 +4,19 @@
 /* Services at the socket: whoever connects or sends to the address of a Service is given a backend
  * before there is a packet, and sees the Service as its peer all the same. The programs sit at the
  * root of the node's control groups, so pods and the node's own processes are served alike.
- * Addresses that are nobody's frontend pass untouched.
+ * Addresses that are nobody's frontend pass untouched. And a process of the node cannot take a node
+ * port, where it would wait for ever: what comes to it is the Service's.
  */
 #include "lib/addr.h"
 #include "lib/config.h"
+#include "lib/encap.h"
 #include "lib/maps.h"
 #include "lib/service.h"
 
 enum sock_number {
 	ALLOW = 1,
 	DENY = 0,
+	ADDRESS_IN_USE = 98,
 	CONNECTION_REFUSED = 111,
 	/* A socket of MPTCP connects by TCP. */
 	PROTOCOL_MPTCP = 262,
@@ -156,6 +159,72 @@ static __always_inline int backward6(struct bpf_sock_addr *ctx)
 	if (reverse_translate(ctx, &p))
 		write_peer6(ctx, &p);
 	return ALLOW;
+}
+
+/* Only what is marked as a node port: a process of the node may well be what stands behind an
+ * external address or a load balancer's.
+ */
+static __always_inline bool is_node_port(const struct bpf_sock_addr *ctx, const struct addr *at)
+{
+	struct peer p = { .addr = *at, .port = ctx->user_port };
+	const struct frontend *f = frontend_lookup(&p, protocol_of(ctx), SCOPE_NODE);
+
+	return f && (f->flags & FRONTEND_NODE_PORT);
+}
+
+/* Pods have ports of their own, and beside kube-proxy node ports are kube-proxy's. */
+static __always_inline bool is_guarded(struct bpf_sock_addr *ctx)
+{
+	return !stack_forwarding && bpf_get_netns_cookie(ctx) == host_netns;
+}
+
+static __always_inline int refuse_bind(void)
+{
+	bpf_set_retval(-ADDRESS_IN_USE);
+	return DENY;
+}
+
+/* Whether who listens there would hear nothing. A node port answers at all addresses of the node, so
+ * the first one speaks for all. Who listens at all addresses of IPv6 listens at those of IPv4 as well;
+ * one who has switched that off is known by nothing that every kernel shows here, and taken for one
+ * who has not.
+ */
+static __always_inline bool is_held(const struct bpf_sock_addr *ctx, const struct peer *p)
+{
+	const struct node_config *here = node_config();
+
+	if (!here)
+		return false;
+	if (addr_is_zero(&p->addr))
+		return is_node_port(ctx, &here->underlay4) || is_node_port(ctx, &here->underlay6);
+	if (addr_is_mapped(&p->addr) && !mapped_ipv4(&p->addr))
+		return is_node_port(ctx, &here->underlay4);
+	return is_node_port(ctx, &p->addr);
+}
+
+/* These see what was asked for. Programs of post_bind see the outcome: they would refuse a process
+ * that leaves the choice of its port to the kernel.
+ */
+SEC("cgroup/bind4")
+int sock_bind4(struct bpf_sock_addr *ctx)
+{
+	struct peer p = {};
+
+	if (!is_guarded(ctx))
+		return ALLOW;
+	read_peer4(ctx, &p);
+	return is_held(ctx, &p) ? refuse_bind() : ALLOW;
+}
+
+SEC("cgroup/bind6")
+int sock_bind6(struct bpf_sock_addr *ctx)
+{
+	struct peer p = {};
+
+	if (!is_guarded(ctx))
+		return ALLOW;
+	read_peer6(ctx, &p);
+	return is_held(ctx, &p) ? refuse_bind() : ALLOW;
 }
 
 SEC("cgroup/connect4")

@@ -33,6 +33,8 @@ func socketPlaces() []struct {
 		{"sock_sendmsg6", ebpf.AttachCGroupUDP6Sendmsg},
 		{"sock_connect4", ebpf.AttachCGroupInet4Connect},
 		{"sock_connect6", ebpf.AttachCGroupInet6Connect},
+		{"sock_bind4", ebpf.AttachCGroupInet4Bind},
+		{"sock_bind6", ebpf.AttachCGroupInet6Bind},
 	}
 }
 
