@@ -131,7 +131,7 @@ type IdentityConfig struct {
 	IncludeLabels []string `json:"includeLabels,omitempty"`
 }
 
-// LoadBalancerConfig says how Services are led to their backends.
+// LoadBalancerConfig says how nodes lead what comes to Services by packets.
 type LoadBalancerConfig struct {
 	// algorithm is how a backend is chosen for a new connection that comes to a node by packets, from outside the cluster
 	// or from a pod past its socket: random, or maglev, by which every node chooses the same backend for the same client
@@ -182,8 +182,9 @@ type CiliumConfigSpec struct {
 	// +kubebuilder:default=Enabled
 	Masquerade MasqueradeMode `json:"masquerade,omitempty"`
 
-	// loadBalancer says how Services are led to their backends. Set by the user. Empty means its defaults.
+	// loadBalancer says how nodes lead what comes to Services by packets.
 	// +optional
+	// +kubebuilder:default={}
 	LoadBalancer LoadBalancerConfig `json:"loadBalancer,omitzero"`
 
 	// identity says which labels make an identity. Live.
@@ -255,7 +256,7 @@ type CiliumConfigStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=2"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="there is one CiliumConfig and its name is default"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.allocatedAt) || self.spec.ipam.mode == oldSelf.spec.ipam.mode",message="ipam.mode is fixed once a node has a range"

@@ -199,6 +199,8 @@ const (
 	EventUntrusted = "Untrusted"
 	// EventIdentityRefused: the API server refuses an identity with the labels of a pod; the message says why.
 	EventIdentityRefused = "IdentityRefused"
+	// EventInvalidAnnotation: an annotation of a Service says what there is not; the message names it and what counts.
+	EventInvalidAnnotation = "InvalidAnnotation"
 	// EventReleased: the operator released an endpoint whose node can no longer do it.
 	EventReleased = "Released"
 )

@@ -34,6 +34,7 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/operator/ipam"
 	"github.com/ciliate-io/ciliate/controllers/operator/loadbalancer"
 	"github.com/ciliate-io/ciliate/controllers/operator/node"
+	"github.com/ciliate-io/ciliate/controllers/operator/service"
 )
 
 // LeaseName is the name of the Lease that the leader holds.
@@ -113,6 +114,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 		identity.NewCensus(c, live, deps.Clock).SetupWithManager(mgr),
 		endpoints.SetupWithManager(mgr),
 		loadbalancer.New(c, live, recorder, deps.Clock).SetupWithManager(mgr),
+		service.New(c, recorder).SetupWithManager(mgr),
 		announcement.New(c, live).SetupWithManager(mgr),
 		announcement.NewPolicies(c, deps.Clock).SetupWithManager(mgr),
 	)

@@ -68,6 +68,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: loadBalancer
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerConfig
+      default: {}
     - name: masquerade
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.MasqueradeMode

@@ -247,6 +247,9 @@ func TestConfigRules(t *testing.T) {
 		"a port beyond UDP's":       {change: func(c *v1alpha1.CiliumConfig) { c.Spec.TunnelPort = 65536 }, want: "tunnelPort"},
 		"unknown forwarding":        {change: func(c *v1alpha1.CiliumConfig) { c.Spec.HostForwarding = "magic" }, want: "hostForwarding"},
 		"unknown masquerading":      {change: func(c *v1alpha1.CiliumConfig) { c.Spec.Masquerade = "Maybe" }, want: "masquerade"},
+		"an unknown algorithm": {
+			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Algorithm = "roulette" }, want: "loadBalancer.algorithm",
+		},
 		"an empty label prefix": {
 			change: func(c *v1alpha1.CiliumConfig) { c.Spec.Identity.ExcludeLabels = []string{""} }, want: "excludeLabels",
 		},
@@ -275,6 +278,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := v1alpha1.CiliumConfigSpec{
 		ClusterName: "default", IPAM: v1alpha1.IPAMConfig{Mode: v1alpha1.IPAMClusterPool}, RoutingMode: v1alpha1.RoutingTunnel,
 		TunnelPort: 8472, HostForwarding: v1alpha1.ForwardingBPF, Masquerade: v1alpha1.MasqueradeEnabled,
+		LoadBalancer: v1alpha1.LoadBalancerConfig{Algorithm: v1alpha1.AlgorithmRandom},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)

@@ -28,7 +28,7 @@ type CiliumConfigSpecApplyConfiguration struct {
 	// masquerade is whether packets from pods to addresses outside the cluster take the node's address. Live. Set by the
 	// user; default Enabled.
 	Masquerade *apiv1alpha1.MasqueradeMode `json:"masquerade,omitempty"`
-	// loadBalancer says how Services are led to their backends. Set by the user. Empty means its defaults.
+	// loadBalancer says how nodes lead what comes to Services by packets.
 	LoadBalancer *LoadBalancerConfigApplyConfiguration `json:"loadBalancer,omitempty"`
 	// identity says which labels make an identity. Live.
 	Identity *IdentityConfigApplyConfiguration `json:"identity,omitempty"`

@@ -12,7 +12,7 @@ import (
 // LoadBalancerConfigApplyConfiguration represents a declarative configuration of the LoadBalancerConfig type for use
 // with apply.
 //
-// LoadBalancerConfig says how Services are led to their backends.
+// LoadBalancerConfig says how nodes lead what comes to Services by packets.
 type LoadBalancerConfigApplyConfiguration struct {
 	// algorithm is how a backend is chosen for a new connection that comes to a node by packets, from outside the cluster
 	// or from a pod past its socket: random, or maglev, by which every node chooses the same backend for the same client
