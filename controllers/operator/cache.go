@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
 // cacheOptions keep of each object only what the controllers read. A cluster has more pods than anything else, and most
@@ -111,8 +112,10 @@ func slimService(obj any) (any, error) {
 		Status: svc.Status,
 	}
 	slim.Generation = svc.Generation
-	if wanted, ok := svc.Annotations[v1alpha1.LoadBalancerIPsAnnotation]; ok {
-		slim.Annotations = map[string]string{v1alpha1.LoadBalancerIPsAnnotation: wanted}
+	for _, read := range []string{v1alpha1.LoadBalancerIPsAnnotation, services.AlgorithmAnnotation} {
+		if said, ok := svc.Annotations[read]; ok {
+			metav1.SetMetaDataAnnotation(&slim.ObjectMeta, read, said)
+		}
 	}
 	return slim, nil
 }

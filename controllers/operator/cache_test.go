@@ -15,6 +15,7 @@ import (
 	"github.com/ciliate-io/ciliate/controllers/operator/endpoint"
 	"github.com/ciliate-io/ciliate/controllers/operator/internal/translate"
 	"github.com/ciliate-io/ciliate/controllers/operator/node"
+	services "github.com/ciliate-io/ciliate/internal/service/translate"
 	"github.com/ciliate-io/ciliate/test/build"
 )
 
@@ -51,7 +52,9 @@ func TestSlimPodHasWhatTheControllersRead(t *testing.T) {
 func TestSlimServiceHasWhatTheControllersRead(t *testing.T) {
 	full := &corev1.Service{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "ns", Name: "web", UID: "u", Generation: 3, Labels: map[string]string{"app": "web"},
-		Annotations: map[string]string{v1alpha1.LoadBalancerIPsAnnotation: "192.0.2.1"},
+		Annotations: map[string]string{
+			v1alpha1.LoadBalancerIPsAnnotation: "192.0.2.1", services.AlgorithmAnnotation: "maglev",
+		},
 	}}
 	full.Spec = corev1.ServiceSpec{
 		Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: new(v1alpha1.L2AnnouncerClass), LoadBalancerIP: "192.0.2.2",
