@@ -74,7 +74,8 @@ func (r *Reconciler) servicesProgrammed() metav1.Condition {
 			"Every Service is programmed with all its backends")
 	}
 	return condition(v1alpha1.ConditionServicesProgrammed, false, v1alpha1.ReasonMapFull,
-		fmt.Sprintf("%d Services lack room in the maps, so that clients on this node do not reach all of their backends: %s",
+		fmt.Sprintf("%d Services lack room in the maps, so that clients on this node do not reach all of their backends, or reach "+
+			"them at random where it should be by Maglev: %s",
 			len(short), strings.Join(short[:min(len(short), named)], ", ")))
 }
 
