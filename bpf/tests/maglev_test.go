@@ -8,7 +8,6 @@ package tests
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -105,115 +104,95 @@ func (b balancer) everybody(t *testing.T, c crowd, protocol byte, firstPort uint
 	return out
 }
 
-// TestMaglev needs root. Two nodes that came to their backends by different ways lead the same clients to the same ones,
-// and go on so when one is gone.
+// TestMaglev needs root. Two nodes that came to their backends by different ways lead the same clients to the same ones;
+// one that knows none of the conversations does so too, after a backend is gone.
 func TestMaglev(t *testing.T) {
 	for family, c := range crowds() {
-		for name, protocol := range map[string]byte{"TCP": protoTCP, "UDP": protoUDP} {
-			t.Run(family+" "+name, func(t *testing.T) {
-				one, other := newBalancer(t, c), newBalancer(t, c)
-				one.offer(t, true, 0, c.backends(0, 10))
-				for _, backends := range [][]netip.AddrPort{c.backends(5, 12), c.backends(3, 6), c.backends(0, 10)} {
-					other.offer(t, true, 0, backends)
-				}
+		t.Run(family, func(t *testing.T) {
+			one, other, fresh := newBalancer(t, c), newBalancer(t, c), newBalancer(t, c)
+			all := c.backends(0, 10)
+			one.offer(t, true, 0, all)
+			for _, backends := range [][]netip.AddrPort{c.backends(5, 12), c.backends(3, 6), all} {
+				other.offer(t, true, 0, backends)
+			}
+			fresh.offer(t, true, 0, all[1:])
+			for name, protocol := range map[string]byte{"TCP": protoTCP, "UDP": protoUDP} {
 				before := one.everybody(t, c, protocol, 41000)
 				if diff := gocmp.Diff(before, other.everybody(t, c, protocol, 41000), addrs()); diff != "" {
-					t.Errorf("two nodes (-one +other):\n%s", diff)
+					t.Errorf("%s: two nodes (-one +other):\n%s", name, diff)
 				}
-				counts := map[netip.Addr]int{}
-				for _, backend := range before {
-					counts[backend]++
-				}
-				for _, backend := range c.backends(0, 10) {
-					if n := counts[backend.Addr()]; n < 2 || n > 25 {
-						t.Errorf("%d of 100 clients are led to %s, which is one of 10 backends", n, backend)
-					}
-				}
-				// A node that knows none of these conversations.
-				fresh := newBalancer(t, c)
-				fresh.offer(t, true, 0, c.backends(1, 10))
-				moved := 0
-				for client, backend := range fresh.everybody(t, c, protocol, 41000) {
-					if before[client] != c.backends(0, 1)[0].Addr() && before[client] != backend {
-						moved++
-					}
-				}
-				if moved > 5 {
-					t.Errorf("one of 10 backends is gone, and %d of 100 clients of the others are led elsewhere", moved)
-				}
-			})
-		}
-	}
-}
-
-// TestMaglevOfPods needs root: what a pod sends past its socket is led by the table as well.
-func TestMaglevOfPods(t *testing.T) {
-	for family, c := range crowds() {
-		t.Run(family, func(t *testing.T) {
-			one, other := newBalancer(t, c), newBalancer(t, c)
-			one.offer(t, true, 0, c.backends(0, 10))
-			other.offer(t, true, 0, c.backends(4, 12))
-			other.offer(t, true, 0, c.backends(0, 10))
-			for port := uint16(42000); port < 42040; port++ {
-				first, second := one.led(t, "from_pod", c.pod, protoTCP, port), other.led(t, "from_pod", c.pod, protoTCP, port)
-				if first != second {
-					t.Errorf("port %d is led to %s and %s", port, first, second)
+				wantSpread(t, before, all)
+				wantFewMoved(t, before, fresh.everybody(t, c, protocol, 41000), all[0].Addr())
+			}
+			for port := uint16(42000); port < 42020; port++ {
+				a, b := one.led(t, "from_pod", c.pod, protoTCP, port), other.led(t, "from_pod", c.pod, protoTCP, port)
+				if a != b {
+					t.Errorf("a pod's port %d is led past its socket to %s and %s", port, a, b)
 				}
 			}
+			one.offer(t, false, 0, all)
+			other.offer(t, false, 0, all)
+			if gocmp.Equal(one.everybody(t, c, protoTCP, 43000), other.everybody(t, c, protoTCP, 43000), addrs()) {
+				t.Error("at random, two nodes choose the same for 100 clients")
+			}
+			one.testAffinity(t, c, other)
 		})
 	}
 }
 
-// TestMaglevAndRandom needs root: without the table each node chooses for itself, and a Service can change between both.
-func TestMaglevAndRandom(t *testing.T) {
-	c := crowds()["IPv4"]
-	one, other := newBalancer(t, c), newBalancer(t, c)
-	for i, maglev := range []bool{false, true, false} {
-		one.offer(t, maglev, 0, c.backends(0, 10))
-		other.offer(t, maglev, 0, c.backends(0, 10))
-		port := uint16(43000 + 100*i)
-		same := gocmp.Equal(one.everybody(t, c, protoTCP, port), other.everybody(t, c, protoTCP, port), addrs())
-		if same != maglev {
-			t.Errorf("by Maglev: %t; two nodes choose the same: %t", maglev, same)
+// wantSpread: each backend has its share of 100 clients, as far as chance gives it.
+func wantSpread(t *testing.T, led map[string]netip.Addr, backends []netip.AddrPort) {
+	t.Helper()
+	counts := map[netip.Addr]int{}
+	for _, backend := range led {
+		counts[backend]++
+	}
+	for _, backend := range backends {
+		if n := counts[backend.Addr()]; n < 2 || n > 25 {
+			t.Errorf("%d of 100 clients are led to %s, which is one of 10 backends", n, backend)
 		}
 	}
 }
 
-// TestAffinityBeforeMaglev needs root: a client keeps the backend that it has; a node that does not know it chooses by
-// its address alone, whatever its port.
-func TestAffinityBeforeMaglev(t *testing.T) {
-	for family, c := range crowds() {
-		t.Run(family, func(t *testing.T) {
-			node, fresh := newBalancer(t, c), newBalancer(t, c)
-			node.offer(t, true, time.Hour, c.backends(0, 1))
-			for step, backends := range [][]netip.AddrPort{c.backends(0, 1), c.backends(0, 10)} {
-				node.offer(t, true, time.Hour, backends)
-				for client := range 20 {
-					addr, port := fmt.Sprintf(c.client, 20+client), uint16(44000+step)
-					if got := node.led(t, "from_netdev", addr, protoTCP, port); got != c.backends(0, 1)[0].Addr() {
-						t.Errorf("%s had the first backend, and is led to %s", addr, got)
-					}
-				}
+// wantFewMoved: clients of other backends than the one that is gone stay where they are.
+func wantFewMoved(t *testing.T, before, after map[string]netip.Addr, gone netip.Addr) {
+	t.Helper()
+	moved := 0
+	for client, backend := range after {
+		if before[client] != gone && before[client] != backend {
+			moved++
+		}
+	}
+	if moved > 5 {
+		t.Errorf("one of 10 backends is gone, and %d of 100 clients of the others are led elsewhere", moved)
+	}
+}
+
+// testAffinity: who is new to a node is led by its address alone, whatever its port, and keeps what it has.
+func (b balancer) testAffinity(t *testing.T, c crowd, other balancer) {
+	t.Helper()
+	all := c.backends(0, 10)
+	chosen := map[netip.Addr]bool{}
+	b.offer(t, true, time.Hour, all)
+	other.offer(t, true, time.Hour, all)
+	for client := range 20 {
+		addr := fmt.Sprintf(c.client, 20+client)
+		here, there := b.led(t, "from_netdev", addr, protoTCP, 44000), other.led(t, "from_netdev", addr, protoTCP, 44001)
+		if chosen[here] = true; here != there {
+			t.Errorf("%s is led to %s, and by another node to %s", addr, here, there)
+		}
+	}
+	if len(chosen) < 5 {
+		t.Errorf("20 clients are led to %d of 10 backends", len(chosen))
+	}
+	for step, backends := range [][]netip.AddrPort{all[:1], all} {
+		b.offer(t, true, time.Hour, backends)
+		for client := range 8 {
+			addr := fmt.Sprintf(c.client, 20+client)
+			if got := b.led(t, "from_netdev", addr, protoTCP, uint16(45000+step)); got != all[0].Addr() {
+				t.Errorf("%s had the first backend, and is led to %s", addr, got)
 			}
-			fresh.offer(t, true, time.Hour, c.backends(0, 10))
-			var chosen []netip.Addr
-			for client := range 20 {
-				addr := fmt.Sprintf(c.client, 20+client)
-				chosen = append(chosen, fresh.led(t, "from_netdev", addr, protoTCP, 44000))
-			}
-			again := newBalancer(t, c)
-			again.offer(t, true, time.Hour, c.backends(0, 10))
-			for client, backend := range chosen {
-				addr := fmt.Sprintf(c.client, 20+client)
-				if got := again.led(t, "from_netdev", addr, protoTCP, 44999); got != backend {
-					t.Errorf("%s is led to %s, and by another node to %s", addr, backend, got)
-				}
-			}
-			slices.SortFunc(chosen, netip.Addr.Compare)
-			if n := len(slices.Compact(chosen)); n < 5 {
-				t.Errorf("20 clients are led to %d of 10 backends", n)
-			}
-		})
+		}
 	}
 }
 
