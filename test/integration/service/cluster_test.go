@@ -95,7 +95,8 @@ func start(t *testing.T) *cluster {
 	c := &cluster{datapath: &recorder{Datapath: fake.New()}}
 	c.client, err = client.New(rc, client.Options{Scheme: scheme})
 	must(t, err)
-	mgr, _, err := agent.NewManager(t.Context(), rc, scheme, config.Agent{NodeName: nodeName, MetricsAddr: "0"})
+	again := func(o *ctrl.Options) { o.Controller.SkipNameValidation = new(true) } // each test has its own
+	mgr, _, err := agent.NewManager(t.Context(), rc, scheme, config.Agent{NodeName: nodeName, MetricsAddr: "0"}, again)
 	must(t, err)
 	c.cached = mgr.GetClient()
 	c.reconciler = c.newReconciler()
