@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,6 +94,14 @@ func (c *cluster) kubelet(ctx context.Context, action string) error {
 	return err
 }
 
+// inNode runs a command as a process of the node, which ends there when ctx does: a signal to the script would not reach it.
+func (c *cluster) inNode(ctx context.Context, node string, stdin []byte, command ...string) ([]byte, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		command = append([]string{"timeout", strconv.Itoa(1 + int(time.Until(deadline).Seconds()))}, command...)
+	}
+	return c.script(ctx, stdin, "exec.sh", append([]string{node}, command...)...)
+}
+
 // inside runs a helper of this program as a process of the node: in is told to it, what it says goes into out.
 func (c *cluster) inside(ctx context.Context, node, helper string, in, out any) error {
 	self, err := os.Executable()
@@ -103,7 +112,7 @@ func (c *cluster) inside(ctx context.Context, node, helper string, in, out any) 
 	if err != nil {
 		return err
 	}
-	answer, err := c.script(ctx, data, "exec.sh", node, self, helper)
+	answer, err := c.inNode(ctx, node, data, self, helper)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func helpers() map[string]func(context.Context, io.Reader, io.Writer) error {
 		"in-node-compare": helper(compareWays),
 		"in-node-change":  helper(changeEndpoints),
 		"in-node-reach":   helper(awaitService),
+		"in-node-forget":  helper(forgetConnections),
 	}
 }
 

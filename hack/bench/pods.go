@@ -22,21 +22,25 @@ const namespace = "ciliate-bench"
 
 // within makes the namespace, does the deed and removes it with all that is left in it.
 func (c *cluster) within(ctx context.Context, deed func() error) error {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
-	if err := c.removeNamespace(ctx); err != nil {
-		return err
-	}
-	if err := c.client.Create(ctx, ns); err != nil {
-		return err
-	}
-	err := until(ctx, "the default service account", func() (bool, error) {
-		err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{})
-		return err == nil, err
-	})
+	err := c.makeNamespace(ctx)
 	if err == nil {
 		err = deed()
 	}
 	return errors.Join(err, c.removeNamespace(context.WithoutCancel(ctx)))
+}
+
+// makeNamespace makes it anew, and waits until it can hold pods.
+func (c *cluster) makeNamespace(ctx context.Context) error {
+	if err := c.removeNamespace(ctx); err != nil {
+		return err
+	}
+	if err := c.client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return err
+	}
+	return until(ctx, "the default service account", func() (bool, error) {
+		err := c.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{})
+		return err == nil, err
+	})
 }
 
 func (c *cluster) removeNamespace(ctx context.Context) error {

@@ -77,10 +77,10 @@ func (f *fleet) measure(ctx context.Context, s *section) error {
 func (f *fleet) level(ctx context.Context) (level, error) {
 	fmt.Fprintf(os.Stderr, "bench: %d Services\n", f.size)
 	l := level{services: f.size}
-	if err := f.c.inside(ctx, here, "in-node-change", f.trial, &l.delays); err != nil {
+	if err := f.c.inside(ctx, here, "in-node-compare", f.trial, &l.compared); err != nil {
 		return l, err
 	}
-	return l, f.c.inside(ctx, here, "in-node-compare", f.trial, &l.compared)
+	return l, f.c.inside(ctx, here, "in-node-change", f.trial, &l.delays)
 }
 
 func saySetting(s *section) {

@@ -169,7 +169,7 @@ func changeEndpoints(ctx context.Context, t trial) ([]delay, error) {
 	return delays, path.Listening(func() error {
 		for i := range delays {
 			slice.Endpoints = nil
-			if err := errors.Join(api.Update(ctx, slice), await(ctx, path, false)); err != nil {
+			if err := errors.Join(api.Update(ctx, slice), await(ctx, path, load.Refused)); err != nil {
 				return err
 			}
 			slice.Endpoints = full
@@ -178,7 +178,7 @@ func changeEndpoints(ctx context.Context, t trial) ([]delay, error) {
 				return err
 			}
 			told := time.Now()
-			if err := await(ctx, path, true); err != nil {
+			if err := await(ctx, path, load.Accepted); err != nil {
 				return err
 			}
 			delays[i] = delay{time.Since(asked), time.Since(told)}
@@ -194,22 +194,30 @@ func awaitService(ctx context.Context, t trial) (time.Time, error) {
 		return time.Time{}, err
 	}
 	path := ways[0].over
-	err = path.Listening(func() error { return await(ctx, path, true) })
+	err = path.Listening(func() error { return await(ctx, path, load.Accepted) })
 	return time.Now(), err
 }
 
-// await tries until the path leads to somebody, or to nobody.
-func await(ctx context.Context, path load.Path, reached bool) error {
+// forgetConnections makes the node's netfilter forget all that it tracks.
+func forgetConnections(context.Context, struct{}) (struct{}, error) {
+	if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+		return struct{}{}, fmt.Errorf("flush the connections of netfilter: %w", err)
+	}
+	return struct{}{}, nil
+}
+
+// await tries until that is the answer. Others mean that it is too early.
+func await(ctx context.Context, path load.Path, want load.Answer) error {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
-		now, err := path.Reaches()
-		if now == reached || err != nil {
+		got, err := path.Try()
+		if got == want || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waited in vain for %s to be reached: %t", path.Via, reached), ctx.Err())
+			return errors.Join(fmt.Errorf("waited in vain for %s to be %s, it is %s", path.Via, want, got), ctx.Err())
 		case <-tick.C:
 		}
 	}

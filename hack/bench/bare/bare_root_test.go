@@ -49,20 +49,20 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// probe: a port at which nobody listens is not reached, and one at which somebody does is, until he ends.
+// probe: a port at which nobody listens refuses, and one at which somebody does accepts, until he ends.
 func probe(t *testing.T, p load.Path) {
 	for _, step := range []struct {
 		during func(func() error) error
-		want   bool
+		want   load.Answer
 	}{
-		{func(f func() error) error { return f() }, false},
-		{p.Listening, true},
-		{func(f func() error) error { return f() }, false},
+		{func(f func() error) error { return f() }, load.Refused},
+		{p.Listening, load.Accepted},
+		{func(f func() error) error { return f() }, load.Refused},
 	} {
 		if err := step.during(func() error {
-			got, err := p.Reaches()
+			got, err := p.Try()
 			if got != step.want {
-				t.Errorf("reaches = %v, want %v", got, step.want)
+				t.Errorf("answer = %q, want %q", got, step.want)
 			}
 			return err
 		}); err != nil {

@@ -108,9 +108,7 @@ func (p Path) Connect(d time.Duration) (Result, error) {
 			}
 			return err
 		})
-		// One more, without a byte, is the end.
-		c, last := dial(to)
-		return errors.Join(err, last, c.close())
+		return errors.Join(err, sayEnd(to))
 	}, func(listener socket) error {
 		for {
 			if last, err := serve(listener); last || err != nil {
@@ -127,12 +125,22 @@ func (p Path) Connect(d time.Duration) (Result, error) {
 // errLost is a connection that nobody answered.
 var errLost = errors.New("no answer")
 
+// lastTries is how often the end is said to a server that does not hear it: some connections are lost.
+const lastTries = 10
+
+// sayEnd makes one more connection, without a byte.
+func sayEnd(to netip.AddrPort) error {
+	for try := 1; ; try++ {
+		c, err := dial(to)
+		if err = errors.Join(err, c.close()); !errors.Is(err, errLost) || try == lastTries {
+			return err
+		}
+	}
+}
+
 // request is one connection for one byte each way.
 func request(to netip.AddrPort) error {
 	c, err := dial(to)
-	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.ETIMEDOUT) {
-		err = errLost
-	}
 	if err != nil {
 		return errors.Join(err, c.close())
 	}

@@ -52,37 +52,46 @@ func dropAll(listener socket) error {
 	}
 }
 
-// Reaches tells whether somebody accepts a connection of the client now. Who refuses does not, nor who is silent.
-func (p Path) Reaches() (reached bool, err error) {
-	return reached, p.Client.OnThread(func() error {
+// Answer is what comes of an attempt to connect.
+type Answer string
+
+// Silence says nothing of who is there: a packet may have been lost, or nobody leads it on.
+const (
+	Accepted Answer = "accepted"
+	Refused  Answer = "refused"
+	Silence  Answer = "silence"
+)
+
+// Try tells what a connection of the client comes to now.
+func (p Path) Try() (answer Answer, err error) {
+	return answer, p.Client.OnThread(func() error {
 		s, err := newTCP()
 		if err != nil {
 			return err
 		}
-		reached, err = s.tryConnect(p.to(p.Port))
+		answer, err = s.tryConnect(p.to(p.Port))
 		return errors.Join(err, s.close())
 	})
 }
 
 // tryConnect is connect for whom no connection is no error.
-func (s socket) tryConnect(to netip.AddrPort) (bool, error) {
+func (s socket) tryConnect(to netip.AddrPort) (Answer, error) {
 	if err := unix.SetNonblock(int(s), true); err != nil {
-		return false, os.NewSyscallError("set nonblock", err)
+		return "", os.NewSyscallError("set nonblock", err)
 	}
 	err := s.connect(to)
 	if errors.Is(err, unix.EINPROGRESS) {
 		err = s.connected()
 	}
-	if err == nil {
-		return true, nil
+	switch {
+	case err == nil:
+		return Accepted, nil
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETUNREACH):
+		return Refused, nil
+	case errors.Is(err, unix.ETIMEDOUT), errors.Is(err, unix.EINTR): // a signal ends the waiting early, and the next try comes soon
+		return Silence, nil
 	}
-	// A signal ends the waiting early, and the next try comes soon.
-	for _, nobody := range []error{unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ETIMEDOUT, unix.EINTR} {
-		if errors.Is(err, nobody) {
-			return false, nil
-		}
-	}
-	return false, err
+	return "", err
 }
 
 // connected waits for what becomes of a connection that is under way.

@@ -86,13 +86,17 @@ func listen(at netip.AddrPort) (socket, uint16, error) {
 	return s, uint16(name.(*unix.SockaddrInet4).Port), nil
 }
 
-// dial connects to an address.
+// dial connects to an address. It says errLost when nobody answers.
 func dial(to netip.AddrPort) (socket, error) {
 	s, err := newTCP()
 	if err != nil {
 		return s, err
 	}
-	return s, s.connect(to)
+	err = s.connect(to)
+	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.ETIMEDOUT) {
+		err = errLost
+	}
+	return s, err
 }
 
 func (s socket) connect(to netip.AddrPort) error {
