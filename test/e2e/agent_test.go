@@ -89,8 +89,8 @@ func holdThousand(t *testing.T, c *framework.Cluster) []*framework.Hold {
 	t.Helper()
 	one, two := c.Nodes[0], c.Nodes[1]
 	servers := c.StartPods(t, framework.ServerPod("held-1", one), framework.ServerPod("held-2", two))
-	each := 1000 / (2 * len(servers) * len(servers[0].Status.PodIPs))
-	return []*framework.Hold{c.StartHold(t, "hold-1", one, each, servers...), c.StartHold(t, "hold-2", two, each, servers...)}
+	each, echo := 1000/(2*len(servers)*len(servers[0].Status.PodIPs)), framework.EchoOf(servers...)
+	return []*framework.Hold{c.StartHold(t, "hold-1", one, each, echo...), c.StartHold(t, "hold-2", two, each, echo...)}
 }
 
 func builds(t *testing.T, c *framework.Cluster) map[*framework.Node]framework.Build {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,4 +188,33 @@ func TestAnnouncementSurvivesItsAgent(t *testing.T) {
 	framework.Eventually(t, 10*time.Second, "one node to answer", answered)
 	t.Logf("of the questions of %s after the kill %d were not answered", takeover, silent)
 	c.Settle(t)
+}
+
+// TestLoadBalancerAnswersTheWorld: at an address of a pool the world reaches a backend of the node that announces it and one
+// of the other, by TCP and UDP; pods and hosts do too. With externalTrafficPolicy Local the backend sees who asks.
+func TestLoadBalancerAnswersTheWorld(t *testing.T) {
+	c := framework.Open(t)
+	createPool(t, c)
+	c.StartPods(t, server("lb-1", "lb", c.Nodes[0]), server("lb-2", "lb", c.Nodes[1]))
+	svc := createService(t, c, "lb", "lb", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer })
+	addrs := given(t, c, svc)
+	var script, guarded strings.Builder
+	for _, addr := range addrs {
+		fmt.Fprintf(&script, "[ \"$(for i in $(seq 32); do curl -sS --max-time 5 %s/hostname; echo; done | sort -u | xargs)\" = 'lb-1 lb-2' ]; ",
+			url(addr.String(), 80))
+		fmt.Fprintf(&script, "echo hostname | nc -u -w 1 %s 81 | grep -q ^lb-; ", addr)
+		seen := strings.TrimSuffix(strings.TrimPrefix(url(worldOf(addr.String()), 0), "http://"), ":0")
+		fmt.Fprintf(&guarded, "for i in $(seq 8); do curl -sS --max-time 5 %s/clientip | grep -qF '%s:'; done; ", url(addr.String(), 80), seen)
+	}
+	for _, from := range append([]*framework.Node{c.World()}, c.Nodes...) {
+		succeeds(t, from, from.Name+" to reach both backends", script.String())
+	}
+	if node, err := announcer(t.Context(), t, c, svc); err != nil {
+		t.Error(err)
+	} else {
+		t.Logf("%s announces %v", node.Name, addrs)
+	}
+	alter(t, c, svc, func(s *corev1.ServiceSpec) { s.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal })
+	succeeds(t, c.World(), "the world to be known to the backend", guarded.String())
+	c.NoLeaks(t)
 }

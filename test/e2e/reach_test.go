@@ -137,3 +137,60 @@ func ping(t *testing.T, c *framework.Cluster, to string, want bool, options ...s
 		t.Errorf("%s %s answered: %t, want %t: %s %v", strings.Join(command, " "), to, got, want, out, err)
 	}
 }
+
+// TestNarrowPaths: ICMP errors of a router outside reach who must send less, through masquerade and through node ports of
+// both nodes. Neither side of a TCP connection knows else, and it hangs with its first large segment.
+func TestNarrowPaths(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	pod := c.StartPods(t, server("narrow", "narrow", one))[0]
+	svc := createService(t, c, "narrow", "narrow", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort })
+	fabric := c.Fabric()
+	fabric.MustRun(t, "ip", "link", "set", "p-world", "mtu", "1300")
+	t.Cleanup(func() { fabric.MustRun(t, "ip", "link", "set", "p-world", "mtu", "1500") })
+
+	up := "set -e; "
+	for _, ip := range pod.Status.PodIPs {
+		up += fmt.Sprintf("curl -sS --max-time 5 -o /dev/null --data $(printf %%020000d 0) %s/clientip; ", url(worldOf(ip.IP), 8080))
+	}
+	framework.Eventually(t, 30*time.Second, "a large request of a pod to the world", func(ctx context.Context) error {
+		_, err := c.Exec(ctx, pod.Name, "sh", "-c", up)
+		return err
+	})
+	var down strings.Builder
+	for _, node := range c.Nodes {
+		for _, addr := range node.Addrs {
+			fmt.Fprintf(&down, "[ $(curl -sS --max-time 5 '%s/shell?cmd=seq+5000' | wc -c) -gt 20000 ]; ", url(addr, int(svc.Spec.Ports[0].NodePort)))
+		}
+	}
+	// Another pod: this one knows of the narrow way by now.
+	c.DeletePod(t, pod)
+	c.StartPods(t, server("narrow-again", "narrow", one))
+	succeeds(t, c.World(), "a large answer of a node port to the world", down.String())
+	c.NoLeaks(t)
+}
+
+// TestLargePacketsToNodePorts: a datagram as large as the world's link, not to be cut, that leads through the tunnel is
+// answered by ICMP, and what the world cuts itself arrives, as does the answer.
+func TestLargePacketsToNodePorts(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	c.StartPods(t, server("large", "large", one))
+	svc := createService(t, c, "large", "large", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort })
+	mtu, world := int(c.Endpoint(t, "large").Status.Interface.MTUBytes), c.World()
+	forget := func() { world.MustRun(t, "sh", "-c", "ip route flush cache; ip -6 route flush cache") }
+	forget()
+	t.Cleanup(forget)
+	for _, addr := range c.Other(one).Addrs {
+		headers := 28
+		if strings.Contains(addr, ":") {
+			headers = 48
+		}
+		const order = len("echo ")
+		digits := 1500 - headers - order
+		succeeds(t, world, "a large datagram to be answered", fmt.Sprintf("[ $(printf 'echo %%0%dd' 0 | nc -u -w 1 %s %d | wc -c) = %d ]",
+			digits, addr, svc.Spec.Ports[1].NodePort, digits))
+		succeeds(t, world, "the world to know the path's MTU", fmt.Sprintf("ip route get %s | grep -q 'mtu %d'", addr, mtu))
+	}
+	c.NoLeaks(t)
+}

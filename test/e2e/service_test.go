@@ -172,36 +172,66 @@ func TestConnectedUDPLeavesGoneBackends(t *testing.T) {
 	c.NoLeaks(t)
 }
 
-// TestServicesOutliveTheAgent: with the agent killed and while another takes over, every connection is led to a backend.
-func TestServicesOutliveTheAgent(t *testing.T) {
+// TestPodIsItsOwnBackend: by its socket, by a node port of its node, and by one of another node, which leads it back.
+func TestPodIsItsOwnBackend(t *testing.T) {
 	c := framework.Open(t)
-	one := c.Nodes[0]
-	pods := c.StartPods(t, server("outlive-server", "outlive", c.Other(one)), netexec("outlive-client", one))
-	svc := createService(t, c, "outlive", "outlive", nil)
-	ask := fmt.Sprintf("[ $(curl -sS --max-time 5 %s/hostname) = outlive-server ]", url(svc.Spec.ClusterIP, 80))
-	framework.Eventually(t, 30*time.Second, "the Service to answer", func(ctx context.Context) error {
-		_, err := c.Exec(ctx, pods[1].Name, "sh", "-c", ask)
+	pod := c.StartPods(t, server("hairpin", "hairpin", c.Nodes[0]))[0]
+	svc := createService(t, c, "hairpin", "hairpin", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeNodePort })
+	script := "set -e; " + everywhere(c, svc, "hairpin")
+	framework.Eventually(t, 30*time.Second, "the pod to reach itself", func(ctx context.Context) error {
+		_, err := c.Exec(ctx, pod.Name, "sh", "-c", script)
 		return err
 	})
-	ended := make(chan string, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		out, err := c.Exec(ctx, pods[1].Name, "sh", "-c", "n=0; end=$(($(date +%s) + 20)); while [ $(date +%s) -lt $end ]; do "+
-			ask+" || exit 1; n=$((n + 1)); done; echo $n")
-		if err != nil {
-			out = err.Error()
-		}
-		ended <- out
-	}()
-	one.Kill(t, framework.Agent)
-	time.Sleep(5 * time.Second)
-	one.Kill(t, framework.Agent)
-	out := strings.TrimSpace(<-ended)
-	if strings.Trim(out, "0123456789") != "" {
-		t.Errorf("connections by the Service while agents were killed: %s", out)
+	c.NoLeaks(t)
+}
+
+// everywhere is a script that asks for the name of who is behind a Service, at every place where it is.
+func everywhere(c *framework.Cluster, svc *corev1.Service, name string) string {
+	var script strings.Builder
+	ask := func(ip string, port int32) {
+		fmt.Fprintf(&script, "[ $(curl -sS --max-time 5 %s/hostname) = %s ]; ", url(ip, int(port)), name)
 	}
-	t.Logf("%s connections, none lost", out)
-	c.Settle(t)
+	for _, ip := range svc.Spec.ClusterIPs {
+		ask(ip, svc.Spec.Ports[0].Port)
+	}
+	for _, node := range c.Nodes {
+		for _, addr := range node.Addrs {
+			ask(addr, svc.Spec.Ports[0].NodePort)
+		}
+	}
+	return script.String()
+}
+
+// TestBackendInTheNodesNetwork: a Service of a pod without a network of its own, asked from both nodes, from pods of both,
+// and from the world, at every place.
+func TestBackendInTheNodesNetwork(t *testing.T) {
+	c := framework.Open(t)
+	one := c.Nodes[0]
+	const port = 54082
+	c.StartPods(t, framework.Pod{
+		Name: "hostnet-server", Node: one, Labels: map[string]string{"app": "hostnet"}, HostNetwork: true,
+		Args: []string{"netexec", fmt.Sprintf("--http-port=%d", port), "--udp-port=-1"},
+	})
+	pods := c.StartPods(t, netexec("hostnet-near", one), netexec("hostnet-far", c.Other(one)))
+	svc := createService(t, c, "hostnet", "hostnet", func(s *corev1.ServiceSpec) {
+		s.Type = corev1.ServiceTypeNodePort
+		s.Ports = []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(port)}}
+	})
+	script := "set -e; " + everywhere(c, svc, one.Name)
+	for _, from := range pods {
+		framework.Eventually(t, 30*time.Second, from.Name+" to reach the node's process", func(ctx context.Context) error {
+			_, err := c.Exec(ctx, from.Name, "sh", "-c", script)
+			return err
+		})
+	}
+	for _, from := range c.Nodes {
+		framework.Eventually(t, 30*time.Second, from.Name+" to reach the node's process", func(ctx context.Context) error {
+			_, err := from.Run(ctx, "sh", "-c", script)
+			return err
+		})
+	}
+	ports := svc.DeepCopy()
+	ports.Spec.ClusterIPs = nil
+	succeeds(t, c.World(), "the world to reach the node's process", everywhere(c, ports, one.Name))
 	c.NoLeaks(t)
 }

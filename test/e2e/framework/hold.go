@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/ciliate-io/ciliate/test/e2e/report"
 )
 
@@ -24,13 +22,12 @@ type Hold struct {
 	count   int
 }
 
-// StartHold starts a pod on node that keeps each connections to every address of some pods, and returns when all carry
-// messages.
-func (c *Cluster) StartHold(t *testing.T, name string, node *Node, each int, targets ...*corev1.Pod) *Hold {
+// StartHold starts a pod on node, or a process of the world, that keeps each connections to every target, and returns when
+// all carry messages.
+func (c *Cluster) StartHold(t *testing.T, name string, node *Node, each int, targets ...string) *Hold {
 	t.Helper()
-	addresses := addressesOf(targets)
-	h := &Hold{cluster: c, name: name, count: each * len(addresses)}
-	c.startReporter(t, name, node, append([]string{"hold", c.reportInPod(name), EchoPort, strconv.Itoa(each)}, addresses...))
+	h := &Hold{cluster: c, name: name, count: each * len(targets)}
+	c.startReporter(t, name, node, "hold", append([]string{strconv.Itoa(each)}, targets...)...)
 	h.waitForMessages(t, nil)
 	return h
 }

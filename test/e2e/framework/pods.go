@@ -49,6 +49,10 @@ type Pod struct {
 	Held bool
 	// HostPort is where the node has the container's port 8080, 0 for nowhere.
 	HostPort int32
+	// HostNetwork gives the pod the node's own network.
+	HostNetwork bool
+	// Grace is how long the pod may take to end; a second if it is 0.
+	Grace time.Duration
 }
 
 // Object is the pod as the API server gets it.
@@ -60,10 +64,10 @@ func (p Pod) Object() *corev1.Pod {
 	if p.Image == "" {
 		container.Image = AgnhostImage
 	}
-	grace := int64(1)
+	grace := max(1, int64(p.Grace.Seconds()))
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: p.Name, Labels: p.Labels},
-		Spec:       corev1.PodSpec{TerminationGracePeriodSeconds: &grace},
+		Spec:       corev1.PodSpec{TerminationGracePeriodSeconds: &grace, HostNetwork: p.HostNetwork},
 	}
 	if p.HostPort > 0 {
 		container.Ports = []corev1.ContainerPort{{ContainerPort: 8080, HostPort: p.HostPort}}

@@ -9,11 +9,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ciliate-io/ciliate/test/e2e/report"
@@ -39,7 +41,7 @@ func (c *Cluster) StartWatch(t *testing.T, name string, node *Node, targets ...*
 	t.Helper()
 	w := &Watch{cluster: c, name: name}
 	addresses := addressesOf(targets)
-	c.startReporter(t, name, node, append([]string{"watch", c.reportInPod(name), EchoPort}, addresses...))
+	c.startReporter(t, name, node, "watch", append([]string{EchoPort}, addresses...)...)
 	Eventually(t, 30*time.Second, "answers to "+name, func(context.Context) error { return w.answered(len(addresses)) })
 	w.before = w.read(t)
 	return w
@@ -55,13 +57,45 @@ func addressesOf(pods []*corev1.Pod) []string {
 	return addresses
 }
 
-// startReporter starts a pod whose probe writes the report of that name.
-func (c *Cluster) startReporter(t *testing.T, name string, node *Node, probe []string) {
+// EchoOf is where pods echo, for who takes targets.
+func EchoOf(pods ...*corev1.Pod) []string {
+	targets := addressesOf(pods)
+	for i, address := range targets {
+		targets[i] = net.JoinHostPort(address, EchoPort)
+	}
+	return targets
+}
+
+// startReporter starts a probe that writes the report of that name: in a pod of the node, or as a process of the world.
+func (c *Cluster) startReporter(t *testing.T, name string, node *Node, verb string, args ...string) {
 	t.Helper()
 	if err := os.Remove(c.report(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
+	if node.Name == world {
+		c.startInWorld(t, append([]string{verb, c.report(name)}, args...))
+		return
+	}
+	probe := append([]string{verb, c.reportInPod(name)}, args...)
 	c.StartPods(t, Pod{Name: name, Node: node, Labels: map[string]string{"app": "watch"}, Probe: probe})
+}
+
+// startInWorld runs a probe outside until the test ends.
+func (c *Cluster) startInWorld(t *testing.T, probe []string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := c.World().Command(ctx, append([]string{c.Program("probe")}, probe...)...)
+	// The script that enters the world has a child, which a signal to the script alone would leave behind.
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	})
 }
 
 func (w *Watch) answered(wanted int) error {
@@ -147,8 +181,14 @@ func (c *Cluster) Listening(t *testing.T, p Pod) Pod {
 	return p
 }
 
+// world is the name of what is outside, for the scripts.
+const world = "world"
+
 // World is outside the cluster, with nothing but a route to it. It can only run commands.
-func (c *Cluster) World() *Node { return &Node{Name: "world", cluster: c} }
+func (c *Cluster) World() *Node { return &Node{Name: world, cluster: c} }
+
+// Fabric forwards between nodes and world. It can only run commands.
+func (c *Cluster) Fabric() *Node { return &Node{Name: "fabric", cluster: c} }
 
 // ControlPlane is the namespace of the API server, which is on the nodes' network and no part of the pods'.
 func (c *Cluster) ControlPlane() *Node { return &Node{Name: "cp", cluster: c} }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"time"
 )
@@ -17,7 +16,7 @@ const (
 
 // hold is watch with many connections, each of them a target: one that falls silent does not hide behind the others. It
 // never ends either.
-func hold(file, port, count string, addresses []string) error {
+func hold(file, count string, addresses []string) error {
 	n, err := strconv.Atoi(count)
 	if err != nil {
 		return fmt.Errorf("number of connections: %w", err)
@@ -27,7 +26,7 @@ func hold(file, port, count string, addresses []string) error {
 		for _, address := range addresses {
 			t := &target{}
 			targets[fmt.Sprintf("%s connection %d", address, i)] = t
-			go t.streamAfter(time.Duration(i)*dialEvery, net.JoinHostPort(address, port))
+			go t.streamAfter(time.Duration(i)*dialEvery, address)
 		}
 	}
 	return tell(file, targets)

@@ -3,10 +3,11 @@
 
 // Command probe is what end-to-end tests run in pods. It needs no shell and no API server:
 //
-//	probe serve PORT                     echoes TCP, and counts nothing
+//	probe serve PORT [FAREWELL]          echoes TCP, and counts nothing; told to end, it does so after FAREWELL, at once else
 //	probe listen REPORT PORT             counts UDP datagrams
 //	probe watch REPORT PORT ADDRESS...   keeps one TCP connection and a flood of echo requests to each address
-//	probe hold REPORT PORT COUNT ADDRESS...  keeps COUNT TCP connections to each address
+//	probe hold REPORT COUNT TARGET...    keeps COUNT TCP connections to each address and port
+//	probe ask REPORT TARGET...           makes one TCP connection after another to each address and port
 //	probe call REPORT PORT ADDRESS       connects until it is answered, from the first instant on
 package main
 
@@ -15,7 +16,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/test/e2e/report"
 )
@@ -31,16 +35,21 @@ func run(args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
 		return serve(args[1])
+	case len(args) == 3 && args[0] == "serve":
+		return serveOn(args[1], args[2])
 	case len(args) == 3 && args[0] == "listen":
 		return listen(args[1], args[2])
 	case len(args) >= 4 && args[0] == "watch":
 		return watch(args[1], args[2], args[3:])
-	case len(args) >= 5 && args[0] == "hold":
-		return hold(args[1], args[2], args[3], args[4:])
+	case len(args) >= 4 && args[0] == "hold":
+		return hold(args[1], args[2], args[3:])
+	case len(args) >= 3 && args[0] == "ask":
+		return ask(args[1], args[2:])
 	case len(args) == 4 && args[0] == "call":
 		return call(args[1], net.JoinHostPort(args[3], args[2]))
 	}
-	return fmt.Errorf("usage: probe serve PORT | listen REPORT PORT | watch REPORT PORT ADDRESS... | hold REPORT PORT COUNT ADDRESS... | call REPORT PORT ADDRESS")
+	return fmt.Errorf("usage: probe serve PORT [FAREWELL] | listen REPORT PORT | watch REPORT PORT ADDRESS... | hold REPORT COUNT TARGET... | " +
+		"ask REPORT TARGET... | call REPORT PORT ADDRESS")
 }
 
 func serve(port string) error {
@@ -57,6 +66,25 @@ func serve(port string) error {
 			defer conn.Close()
 			_, _ = io.Copy(conn, conn)
 		}()
+	}
+}
+
+// serveOn serves on for a while after it was told to end, as a server does that terminates properly: who was led to it just
+// before is answered.
+func serveOn(port, farewell string) error {
+	long, err := time.ParseDuration(farewell)
+	if err != nil {
+		return fmt.Errorf("farewell: %w", err)
+	}
+	ended, failed := make(chan os.Signal, 1), make(chan error, 1)
+	signal.Notify(ended, unix.SIGTERM)
+	go func() { failed <- serve(port) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ended:
+		time.Sleep(long)
+		return nil
 	}
 }
 
