@@ -248,8 +248,10 @@ __noinline int translate_error(struct __sk_buff *skb)
 	verdict = rewrite_quoted(skb, pkt, q, &w->becomes);
 	if (verdict)
 		return verdict;
-	/* A router on the way keeps its own address. */
-	if (addr_equal(&pkt->saddr, &w->back.saddr)) {
+	/* Where the other end goes by another address, so does a router on the way: of a node others
+	 * take nothing through the tunnel but what has an address of that node.
+	 */
+	if (!addr_equal(&w->back.saddr, &w->becomes.saddr)) {
 		verdict = replace_source(skb, pkt, &w->becomes.saddr);
 		if (verdict)
 			return verdict;

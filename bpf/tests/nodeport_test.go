@@ -73,8 +73,8 @@ func TestNodePortOfAPodHere(t *testing.T) {
 
 // TestNodePortOfARemotePod needs root: into the tunnel under the router's address, and out of it again.
 func TestNodePortOfARemotePod(t *testing.T) {
-	for family, c := range map[string]struct{ node, router, world, pod string }{
-		"IPv4": {here4, router4, world4, remotePod4}, "IPv6": {here6, router6, world6, remotePod6},
+	for family, c := range map[string]struct{ node, router, world, elsewhere, pod string }{
+		"IPv4": {here4, router4, world4, "203.0.113.1", remotePod4}, "IPv6": {here6, router6, world6, "2001:db8:1::1", remotePod6},
 	} {
 		t.Run(family, func(t *testing.T) {
 			g := newGate(t, loader.Config{})
@@ -92,6 +92,18 @@ func TestNodePortOfARemotePod(t *testing.T) {
 			counted := fmt.Sprint(got.counted)
 			if counted != "[]" {
 				t.Errorf("counted %s, where no pod here has part", counted)
+			}
+
+			// To the other node only what has an address of this one comes from here, whoever said it.
+			answer := frame{src: c.pod, dst: c.router, sport: backendPort, dport: led.sport, payload: []byte("answer..")}
+			said := frame{src: c.node, dst: c.world, sport: nodePort, dport: 40000, payload: answer.payload}
+			for who, from := range map[string]string{"a router": c.elsewhere, "the client": c.world} {
+				told := about(c.router, c.pod, answer)
+				told.ttl = 63
+				got = g.in(t, about(from, c.node, said))
+				if got.action != redirect || got.mark != markKeyed || gocmp.Diff(told.bytes(), got.out) != "" {
+					t.Errorf("an error by %s: action %d (-want +got):\n%s", who, int32(got.action), gocmp.Diff(told.bytes(), got.out))
+				}
 			}
 
 			large := asked
