@@ -27,7 +27,8 @@ const (
 	ConditionPoolAssigned = "PoolAssigned"
 	// ConditionCNIConfigured: the CNI configuration file is in place and the first by name. Written by the agent.
 	ConditionCNIConfigured = "CNIConfigured"
-	// ConditionServicesProgrammed: the maps hold every Service with all its backends. Written by the agent.
+	// ConditionServicesProgrammed: the maps hold every Service with all its backends, and the last change of one came
+	// through. Written by the agent.
 	ConditionServicesProgrammed = "ServicesProgrammed"
 )
 
@@ -129,6 +130,8 @@ const (
 	ReasonMapPressure = "MapPressure"
 	// ReasonMapFull: a map has no room for some Services or some of their backends; the message names them.
 	ReasonMapFull = "MapFull"
+	// ReasonContested: some Services want an address and port that another one has; the message names them.
+	ReasonContested = "Contested"
 
 	// ReasonNoAddresses: the Node has no InternalIP yet.
 	ReasonNoAddresses = "NoAddresses"

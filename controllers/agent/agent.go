@@ -97,7 +97,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, remote cache.Cache, d Deps) (*
 		FilterChanged: func(ctx context.Context) error { return s.endpoints.WakeAll(ctx) },
 		Services: func() node.Services {
 			v := s.services.View()
-			return node.Services{Programmed: v.Services, Backends: v.Backends, Short: v.Short}
+			return node.Services{Programmed: v.Services, Backends: v.Backends, Short: v.Short, Contested: v.Contested, Problem: v.Problem}
 		},
 	})
 	s.endpoints = endpoint.New(endpoint.Options{

@@ -5,6 +5,7 @@ package service
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -27,9 +28,10 @@ type Table struct {
 	owners map[string][]string
 	sets   map[string]*placed
 	byID   map[uint32]*placed
-	// claims are the sets that want a frontend, the best claim first.
-	claims map[Frontend][]*placed
-	ids    numbers
+	// claims are the sets that want a frontend, the best claim first; contested are those that several want.
+	claims    map[Frontend][]*placed
+	contested map[Frontend]bool
+	ids       numbers
 	// users counts in how many sets a backend is.
 	users map[Backend]int
 	// short are the Services for which there was no room.
@@ -55,7 +57,7 @@ func NewTable(have State, capacity Capacity) *Table {
 			Rings: map[uint32]uint64{},
 		},
 		owners: map[string][]string{}, sets: map[string]*placed{}, byID: map[uint32]*placed{},
-		claims: map[Frontend][]*placed{}, ids: newNumbers(have), users: map[Backend]int{}, short: map[string]bool{},
+		claims: map[Frontend][]*placed{}, contested: map[Frontend]bool{}, ids: newNumbers(have), users: map[Backend]int{}, short: map[string]bool{},
 	}
 	maps.Copy(t.written.Frontends, have.Frontends)
 	maps.Copy(t.written.Backends, have.Backends)
@@ -214,6 +216,9 @@ func (t *Table) claim(frontend Frontend, p *placed) {
 		return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.Since.Compare(b.Since), strings.Compare(a.Name, b.Name))
 	})
 	t.claims[frontend] = row
+	if len(row) > 1 {
+		t.contested[frontend] = true
+	}
 }
 
 func (t *Table) unclaim(frontend Frontend, p *placed) {
@@ -221,6 +226,26 @@ func (t *Table) unclaim(frontend Frontend, p *placed) {
 	if t.claims[frontend] = row; len(row) == 0 {
 		delete(t.claims, frontend)
 	}
+	if len(row) < 2 {
+		delete(t.contested, frontend)
+	}
+}
+
+// Contested are the Services that are not led to at a place of theirs, because another has it. Each names the other and
+// one such place.
+func (t *Table) Contested() []string {
+	var out []string
+	told := map[[2]string]bool{}
+	for _, frontend := range slices.SortedFunc(maps.Keys(t.contested), Frontend.Compare) {
+		row := t.claims[frontend]
+		for _, p := range row[1:] {
+			if pair := [2]string{p.owner, row[0].owner}; !told[pair] && p.owner != row[0].owner {
+				told[pair] = true
+				out = append(out, fmt.Sprintf("%s (%s has %s)", p.owner, row[0].owner, frontend.Addr))
+			}
+		}
+	}
+	return out
 }
 
 // Short are the Services that did not get all their frontends or backends, or their Maglev table, because there is no room.

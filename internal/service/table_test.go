@@ -189,18 +189,22 @@ func TestConflict(t *testing.T) {
 	young.Rank, old.Rank = Claimed, Claimed
 	table, k := NewTable(State{}, large()), newKernel()
 	for _, step := range []struct {
-		change map[string][]Set
-		want   string
+		change    map[string][]Set
+		want      string
+		contested []string
 	}{
-		{map[string][]Set{"young": {young}}, one},
-		{map[string][]Set{"old": {old}}, two},
-		{map[string][]Set{"assigned": {assigned}}, three},
-		{map[string][]Set{"assigned": nil}, two},
-		{map[string][]Set{"old": nil}, one},
+		{map[string][]Set{"young": {young}}, one, nil},
+		{map[string][]Set{"old": {old}}, two, []string{"young (old has " + vip + ")"}},
+		{map[string][]Set{"assigned": {assigned}}, three, []string{"old (assigned has " + vip + ")", "young (assigned has " + vip + ")"}},
+		{map[string][]Set{"assigned": nil}, two, []string{"young (old has " + vip + ")"}},
+		{map[string][]Set{"old": nil}, one, nil},
 	} {
 		k.write(table.Update(step.change))
 		if diff := cmp.Diff([]string{step.want}, k.behind(t, tcp(vip))); diff != "" {
 			t.Errorf("behind the address that several claim (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(step.contested, table.Contested()); diff != "" {
+			t.Errorf("who lacks it (-want +got):\n%s", diff)
 		}
 	}
 	k.write(table.Update(map[string][]Set{"young": nil}))

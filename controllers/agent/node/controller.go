@@ -62,8 +62,10 @@ type Options struct {
 // Services counts what is programmed.
 type Services struct {
 	Programmed, Backends int
-	// Short are those for which there was no room.
-	Short []string
+	// Short are those for which there was no room, Contested those that lack a place of theirs, with who has it.
+	Short, Contested []string
+	// Problem is what went wrong with the last change; empty if nothing did.
+	Problem string
 }
 
 // Reconciler programs the node and reports on it. It has one request: the node's own name.

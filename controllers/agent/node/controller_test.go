@@ -101,6 +101,45 @@ func TestReady(t *testing.T) {
 	}
 }
 
+func TestServicesProgrammed(t *testing.T) {
+	tests := map[string]struct {
+		services          Services
+		want, wantMessage string
+	}{
+		"all of them": {want: "True/Programmed", wantMessage: "Every Service is programmed with all its backends"},
+		"some lack room, though others are contested": {
+			services: Services{Short: []string{"ns/a", "ns/b", "ns/c", "ns/d", "ns/e", "ns/f"}, Contested: []string{"ns/g"}},
+			want:     "False/MapFull",
+			wantMessage: "6 Services lack room in the maps, so that clients on this node do not reach all of their backends: " +
+				"ns/a, ns/b, ns/c, ns/d, ns/e, …",
+		},
+		"two want one node port": {
+			services:    Services{Contested: []string{"ns/b (ns/a has 192.0.2.1:30080)"}},
+			want:        "False/Contested",
+			wantMessage: "1 Services are not reached at a place of theirs, because another has it: ns/b (ns/a has 192.0.2.1:30080)",
+		},
+		"the kernel refuses": {
+			services:    Services{Problem: "write map frontends: busy"},
+			want:        "False/DatapathError",
+			wantMessage: "The last change of Services did not come through: write map frontends: busy",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, cluster(), ciliumNode("n1", "192.0.2.1", "10.0.1.0/24"))
+			w.services = tt.services
+			w.mustRun()
+			if got := w.is(v1alpha1.ConditionServicesProgrammed); got != tt.want {
+				t.Errorf("ServicesProgrammed is %q, want %q", got, tt.want)
+			}
+			got := meta.FindStatusCondition(w.get().Status.Conditions, v1alpha1.ConditionServicesProgrammed).Message
+			if diff := cmp.Diff(tt.wantMessage, got); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestKubeProxyIsNoHindranceToTheStack(t *testing.T) {
 	w := newWorld(t, cluster(), ciliumNode("n1", "192.0.2.1", "10.0.1.0/24"))
 	w.Config.Spec.HostForwarding = v1alpha1.ForwardingStack
@@ -135,7 +174,7 @@ func TestReasonForPeople(t *testing.T) {
 	}
 }
 
-// Numbers are written at most once a minute, what is more than a number at once.
+// Numbers and other words are written at most once a minute, what is more than that at once.
 func TestWritesOfTheStatus(t *testing.T) {
 	w := newWorld(t, cluster(), ciliumNode("n1", "192.0.2.1", "10.0.1.0/24"))
 	fill := func(entries int) func() {
@@ -157,6 +196,9 @@ func TestWritesOfTheStatus(t *testing.T) {
 		{name: "pressure", change: fill(90), want: 5},
 		{name: "more of it", change: fill(91), want: 5},
 		{name: "and more", change: fill(99), after: time.Second, want: 5},
+		{name: "no room for a Service", change: func() { w.services.Short = []string{"ns/a"} }, want: 6},
+		{name: "nor for another", change: func() { w.services.Short = []string{"ns/a", "ns/b"} }, want: 6},
+		{name: "which a minute later is told", change: func() {}, after: reportEvery, want: 7},
 	}
 	for _, s := range steps {
 		s.change()

@@ -68,15 +68,30 @@ func (r *Reconciler) conditions(s *v1alpha1.CiliumNodeStatus, err error) (ready,
 const named = 5
 
 func (r *Reconciler) servicesProgrammed() metav1.Condition {
-	short := r.Services().Short
-	if len(short) == 0 {
-		return condition(v1alpha1.ConditionServicesProgrammed, true, v1alpha1.ReasonProgrammed,
-			"Every Service is programmed with all its backends")
+	s := r.Services()
+	ok, reason, message := false, "", ""
+	switch {
+	case s.Problem != "":
+		reason, message = v1alpha1.ReasonDatapathError, "The last change of Services did not come through: "+s.Problem
+	case len(s.Short) > 0:
+		reason, message = v1alpha1.ReasonMapFull, fmt.Sprintf("%d Services lack room in the maps, so that clients on this node "+
+			"do not reach all of their backends: %s", len(s.Short), some(s.Short))
+	case len(s.Contested) > 0:
+		reason, message = v1alpha1.ReasonContested, fmt.Sprintf("%d Services are not reached at a place of theirs, because another "+
+			"has it: %s", len(s.Contested), some(s.Contested))
+	default:
+		ok, reason, message = true, v1alpha1.ReasonProgrammed, "Every Service is programmed with all its backends"
 	}
-	return condition(v1alpha1.ConditionServicesProgrammed, false, v1alpha1.ReasonMapFull,
-		fmt.Sprintf("%d Services lack room in the maps, so that clients on this node do not reach all of their backends, or reach "+
-			"them at random where it should be by Maglev: %s",
-			len(short), strings.Join(short[:min(len(short), named)], ", ")))
+	return condition(v1alpha1.ConditionServicesProgrammed, ok, reason, message)
+}
+
+// some are the first of many names.
+func some(names []string) string {
+	out := strings.Join(names[:min(len(names), named)], ", ")
+	if len(names) > named {
+		out += ", …"
+	}
+	return out
 }
 
 func reasonOf(err error) (reason, message string) {
@@ -107,7 +122,8 @@ func condition(kind string, ok bool, reason, message string) metav1.Condition {
 	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
 }
 
-// report writes the status if it changed: what is more than a number at once, numbers at most once a minute.
+// report writes the status if it changed: what is more than a number or another message at once, these at most once a
+// minute.
 func (r *Reconciler) report(ctx context.Context, node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeStatus) error {
 	if equality.Semantic.DeepEqual(*s, node.Status) {
 		return nil
@@ -123,11 +139,15 @@ func (r *Reconciler) report(ctx context.Context, node *v1alpha1.CiliumNode, s *v
 	return nil
 }
 
-// onlyNumbers tells whether a and b differ in counts alone.
+// onlyNumbers tells whether a and b differ in counts alone, and in messages, which may have counts and names in them that
+// follow every change.
 func onlyNumbers(a, b *v1alpha1.CiliumNodeStatus) bool {
 	strip := func(s *v1alpha1.CiliumNodeStatus) *v1alpha1.CiliumNodeStatus {
 		s = s.DeepCopy()
 		s.Endpoints = 0
+		for i := range s.Conditions {
+			s.Conditions[i].Message = ""
+		}
 		for i := range s.Pools {
 			s.Pools[i].Used, s.Pools[i].Cooling = 0, 0
 		}

@@ -42,8 +42,9 @@ type world struct {
 	dp     *usedMaps
 	clock  *clocktesting.FakeClock
 	writes int
-	// attached, cni and woken are what others of the agent say and hear.
+	// attached, services, cni and woken are what others of the agent say and hear.
 	attached int
+	services Services
 	cni      struct {
 		ok              bool
 		reason, message string
@@ -87,7 +88,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w.Reconciler = New(Options{
 		Client: w.api, Datapath: w.dp, Addresses: ipam.New(w.clock.Now, rand.NewPCG(1, 1), time.Second), Clock: w.clock,
 		NodeName: "n1", BootID: "boot", Version: "v0", Config: *cluster(),
-		Services:      func() Services { return Services{} },
+		Services:      func() Services { return w.services },
 		Attached:      func() int { return w.attached },
 		CNI:           func() (bool, string, string) { return w.cni.ok, w.cni.reason, w.cni.message },
 		FilterChanged: func(context.Context) error { w.woken++; return nil },

@@ -5,6 +5,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type Options struct {
 	Datapath datapath
 	Clock    clock.WithTicker
 	NodeName string
-	// Changed is called when Services find no room any more, or do again.
+	// Changed is called when there is something new to say of Services that are not programmed as they should be.
 	Changed func()
 }
 
@@ -145,8 +146,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 			return ctrl.Result{}, err
 		}
 	}
-	r.answer(ctx, changes)
-	return r.result(r.write(ctx, r.table.Update(changes.sets)))
+	unanswered := r.answer(ctx, changes)
+	return r.result(r.write(ctx, r.table.Update(changes.sets), unanswered))
 }
 
 // result asks to be called again when room may have been made for who found none.
@@ -182,37 +183,44 @@ func (r *Reconciler) sync(ctx context.Context) (service.Diff, error) {
 	if err != nil {
 		return service.Diff{}, err
 	}
-	r.answer(ctx, services)
+	unanswered := r.answer(ctx, services)
 	r.table = service.NewTable(have, r.Datapath.ServiceCapacity())
-	return r.write(ctx, r.table.Replace(services.sets))
+	return r.write(ctx, r.table.Replace(services.sets), unanswered)
 }
 
 // answer tells load balancers what is so now. A port that somebody else has is no reason to leave the maps behind.
-func (r *Reconciler) answer(ctx context.Context, w wanted) {
-	if err := r.health.update(w.checks); err != nil {
+func (r *Reconciler) answer(ctx context.Context, w wanted) error {
+	err := r.health.update(w.checks)
+	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "Answering health checks of load balancers")
 	}
+	return err
 }
 
 // write tells the kernel. If it fails, what the kernel holds is asked anew before the next try. Sockets come last: who
-// asks again must find the new backends.
-func (r *Reconciler) write(ctx context.Context, diff service.Diff) (service.Diff, error) {
+// asks again must find the new backends. What went wrong, before or here, others are told.
+func (r *Reconciler) write(ctx context.Context, diff service.Diff, before error) (service.Diff, error) {
 	if !diff.Empty() {
 		if err := r.Datapath.WriteServices(diff); err != nil {
 			r.table = nil
+			r.tell(errors.Join(before, err))
 			return diff, err
 		}
 	}
-	if r.view.set(r.table) {
+	if len(diff.Gone) > 0 {
+		if err := r.Datapath.DestroySockets(ctx, diff.Gone); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Ending sockets to backends that are gone")
+			before = errors.Join(before, err)
+		}
+	}
+	r.tell(before)
+	return diff, nil
+}
+
+func (r *Reconciler) tell(problem error) {
+	if r.view.set(r.table, problem) {
 		r.Changed()
 	}
-	if len(diff.Gone) == 0 {
-		return diff, nil
-	}
-	if err := r.Datapath.DestroySockets(ctx, diff.Gone); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Ending sockets to backends that are gone")
-	}
-	return diff, nil
 }
 
 // Start repairs the maps until ctx ends: somebody else may have written to them.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -241,6 +242,109 @@ func TestSocketsToGoneBackendsEnd(t *testing.T) {
 	}
 	if diff := cmp.Diff(View{Services: 1, Backends: 2}, w.View()); diff != "" {
 		t.Errorf("view (-want +got):\n%s", diff)
+	}
+}
+
+// smallMaps have room for that many entries.
+type smallMaps struct {
+	*fake.Datapath
+	capacity service.Capacity
+}
+
+func (d smallMaps) ServiceCapacity() service.Capacity { return d.capacity }
+
+// TestMoreBackendsThanRoom: the Service that lacks room is named, and counted, until there is some. The others go on.
+func TestMoreBackendsThanRoom(t *testing.T) {
+	late := webService("10.96.0.9")
+	late.Name, late.Spec.Type, late.Spec.Ports[0].NodePort = "late", corev1.ServiceTypeClusterIP, 0
+	slice := webSlice("10.0.2.1", "10.0.2.2", "10.0.2.3")
+	slice.Name, slice.Labels[discoveryv1.LabelServiceName] = "late-1", "late"
+	first := webService("10.96.0.7")
+	first.Spec.Type, first.Spec.Ports[0].NodePort = corev1.ServiceTypeClusterIP, 0
+	told := 0
+	w := newWorld(t, node("172.18.0.11"), first, webSlice("10.0.1.1", "10.0.1.2"))
+	w.Datapath, w.Changed = smallMaps{w.datapath, service.Capacity{Frontends: 9, Backends: 4}}, func() { told++ }
+	registry := prometheus.NewPedanticRegistry()
+	if err := w.RegisterMetrics(registry); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []client.Object{late, slice} {
+		if err := w.api.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.serviceChanged(t.Context(), late)
+	if err := w.reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	w.want(t, map[string][]string{"10.96.0.7:80": {"10.0.1.1:8080", "10.0.1.2:8080"}, "10.96.0.9:80": {"10.0.2.1:8080", "10.0.2.2:8080"}})
+	wantShort(t, w, registry, told, 1, "ns/late")
+
+	w.update(t, webSlice("10.0.1.3"))
+	w.sliceChanged(t.Context(), webSlice())
+	for range 2 { // room is made by the first, and taken by the second
+		if err := w.reconcile(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want(t, map[string][]string{"10.96.0.7:80": {"10.0.1.3:8080"}, "10.96.0.9:80": {"10.0.2.1:8080", "10.0.2.2:8080", "10.0.2.3:8080"}})
+	wantShort(t, w, registry, told, 2)
+}
+
+// wantShort compares the Services that lack room, what the metric says of them, and how often somebody was told.
+func wantShort(t *testing.T, w *world, registry prometheus.Gatherer, told, wantTold int, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, w.View().Short, cmpopts.EquateEmpty()); diff != "" || told != wantTold {
+		t.Errorf("short of room (-want +got):\n%s; told %d times, want %d", diff, told, wantTold)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if got := f.GetMetric()[0].GetGauge().GetValue(); f.GetName() == "ciliate_services_short" && got != float64(len(want)) {
+			t.Errorf("%s = %v, want %d", f.GetName(), got, len(want))
+		}
+	}
+}
+
+// TestOneNodePortForTwo: the older one keeps it, and the other, which goes on at its ClusterIP, is named.
+func TestOneNodePortForTwo(t *testing.T) {
+	other := webService("10.96.0.9")
+	other.Name = "zeta"
+	w := newWorld(t, node("172.18.0.11"), webService("10.96.0.7"), other, webSlice("10.0.1.1"))
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.want(t, map[string][]string{"10.96.0.7:80": {"10.0.1.1:8080"}, "172.18.0.11:30080": {"10.0.1.1:8080"}, "10.96.0.9:80": nil})
+	if diff := cmp.Diff([]string{"ns/zeta (ns/web has 172.18.0.11:30080)"}, w.View().Contested); diff != "" {
+		t.Errorf("contested (-want +got):\n%s", diff)
+	}
+}
+
+// TestProblemIsTold: as long as it lasts.
+func TestProblemIsTold(t *testing.T) {
+	w := newWorld(t, node("172.18.0.11"), webService("10.96.0.7"), webSlice("10.0.1.1"))
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.datapath.Fail("WriteServices", 1, errors.New("broken"))
+	w.update(t, webSlice("10.0.1.2"))
+	w.sliceChanged(t.Context(), webSlice())
+	if err := w.reconcile(t); err == nil || w.View().Problem != err.Error() {
+		t.Errorf("problem = %q, want %v", w.View().Problem, err)
+	}
+	if err := w.reconcile(t); err != nil || w.View().Problem != "" {
+		t.Errorf("problem = %q, error %v", w.View().Problem, err)
+	}
+	w.datapath.Fail("DestroySockets", 1, errors.New("sockets stay"))
+	w.update(t, webSlice("10.0.1.3"))
+	w.sliceChanged(t.Context(), webSlice())
+	if err := w.reconcile(t); err != nil || w.View().Problem != "sockets stay" {
+		t.Errorf("problem = %q, error %v", w.View().Problem, err)
 	}
 }
 

@@ -228,6 +228,10 @@ func TestFrontends(t *testing.T) {
 				{Frontends: []string{vip}, Backends: behind}, {Frontends: []string{"tcp [fd00:96::7]:80"}},
 			},
 		},
+		"an address outside every range is one like others": {
+			service: svc(func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs = "203.0.113.7", []string{"203.0.113.7"} }),
+			want:    []shape{{Frontends: []string{"tcp 203.0.113.7:80"}, Backends: behind}},
+		},
 		"a node port, at this node's addresses of the family": {
 			service: svc(func(s *corev1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = corev1.ServiceTypeNodePort, 30080 }),
 			want: []shape{
