@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -125,14 +127,23 @@ func newSlice(service string, addrs []string) *discoveryv1.EndpointSlice {
 	return s
 }
 
-// dissolve deletes the others one by one: with the namespace they would go too, but by one hand.
-func (f *fleet) dissolve(ctx context.Context) error {
-	return inParallel(ctx, 1, f.size, func(ctx context.Context, i int) error {
-		meta := metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprint("other-", i)}
+// dissolve deletes all Services that there are, and their endpoints: with the namespace they would go too, but by one hand.
+func (c *cluster) dissolve(ctx context.Context) error {
+	list := &corev1.ServiceList{}
+	if err := c.client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return err
+	}
+	start := time.Now()
+	err := inParallel(ctx, 0, len(list.Items), func(ctx context.Context, i int) error {
+		meta := metav1.ObjectMeta{Namespace: namespace, Name: list.Items[i].Name}
 		return errors.Join(
-			client.IgnoreNotFound(f.c.client.Delete(ctx, &corev1.Service{ObjectMeta: meta})),
-			client.IgnoreNotFound(f.c.client.Delete(ctx, &discoveryv1.EndpointSlice{ObjectMeta: meta})))
+			client.IgnoreNotFound(c.client.Delete(ctx, &corev1.Service{ObjectMeta: meta})),
+			client.IgnoreNotFound(c.client.Delete(ctx, &discoveryv1.EndpointSlice{ObjectMeta: meta})))
 	})
+	if n := len(list.Items); n > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %d Services removed in %s\n", n, time.Since(start).Round(time.Second))
+	}
+	return err
 }
 
 // inParallel does f for the numbers from first to before end, until one fails.

@@ -48,12 +48,14 @@ func (c *cluster) removeNamespace(ctx context.Context) error {
 	if err := c.client.Get(ctx, client.ObjectKeyFromObject(ns), ns); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	err := c.client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespace), client.GracePeriodSeconds(0))
+	ctx, cancel := context.WithTimeout(ctx, fleetLimit)
+	defer cancel()
+	err := errors.Join(
+		c.client.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespace), client.GracePeriodSeconds(0)),
+		c.dissolve(ctx))
 	if err := errors.Join(err, client.IgnoreNotFound(c.client.Delete(ctx, ns))); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	return until(ctx, "the end of namespace "+namespace, func() (bool, error) {
 		err := c.client.Get(ctx, client.ObjectKeyFromObject(ns), ns)
 		return apierrors.IsNotFound(err), nil

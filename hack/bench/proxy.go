@@ -109,7 +109,9 @@ func (c *cluster) startProxy(ctx context.Context, mode string, t trial) (time.Du
 func sayProxies(s *section, modes []*proxy) {
 	s.say("")
 	s.say("kube-proxy of the same Kubernetes, with its defaults, on a cluster of its own whose pods are joined by the bridge plugin, in")
-	s.say("IPv4 alone. Measured as Ciliate is above; direct is between pods of that bridge.")
+	s.say("IPv4 alone. Measured as Ciliate is above; direct is between pods of that bridge. What comes by a node port it gives a random")
+	s.say("port of the node: where the server has not forgotten an earlier connection from that port, and most timestamps of others")
+	s.say("look old to it, it takes the second SYN, which comes a second later.")
 	for _, p := range modes {
 		s.say("")
 		s.say("Mode %s:", p.mode)

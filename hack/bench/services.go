@@ -40,10 +40,7 @@ func measureServices(ctx context.Context, c *cluster, s *section) error {
 		if err != nil {
 			return err
 		}
-		err = f.measure(ctx, s)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-		defer cancel()
-		return errors.Join(err, f.dissolve(ctx))
+		return f.measure(ctx, s)
 	})
 }
 
