@@ -110,13 +110,13 @@ func TestServicesProgrammed(t *testing.T) {
 		"some lack room, though others are contested": {
 			services: Services{Short: []string{"ns/a", "ns/b", "ns/c", "ns/d", "ns/e", "ns/f"}, Contested: []string{"ns/g"}},
 			want:     "False/MapFull",
-			wantMessage: "6 Services lack room in the maps, so that clients on this node do not reach all of their backends: " +
-				"ns/a, ns/b, ns/c, ns/d, ns/e, …",
+			wantMessage: "The maps have no room for all backends of some Services, so that clients on this node do not reach them: " +
+				"ns/a, ns/b, ns/c, ns/d, ns/e and 1 more",
 		},
 		"two want one node port": {
 			services:    Services{Contested: []string{"ns/b (ns/a has 192.0.2.1:30080)"}},
 			want:        "False/Contested",
-			wantMessage: "1 Services are not reached at a place of theirs, because another has it: ns/b (ns/a has 192.0.2.1:30080)",
+			wantMessage: "Some Services are not reached at an address of theirs, because another one has it: ns/b (ns/a has 192.0.2.1:30080)",
 		},
 		"the kernel refuses": {
 			services:    Services{Problem: "write map frontends: busy"},

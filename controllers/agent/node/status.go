@@ -74,11 +74,11 @@ func (r *Reconciler) servicesProgrammed() metav1.Condition {
 	case s.Problem != "":
 		reason, message = v1alpha1.ReasonDatapathError, "The last change of Services did not come through: "+s.Problem
 	case len(s.Short) > 0:
-		reason, message = v1alpha1.ReasonMapFull, fmt.Sprintf("%d Services lack room in the maps, so that clients on this node "+
-			"do not reach all of their backends: %s", len(s.Short), some(s.Short))
+		reason, message = v1alpha1.ReasonMapFull, "The maps have no room for all backends of some Services, so that clients on "+
+			"this node do not reach them: "+some(s.Short)
 	case len(s.Contested) > 0:
-		reason, message = v1alpha1.ReasonContested, fmt.Sprintf("%d Services are not reached at a place of theirs, because another "+
-			"has it: %s", len(s.Contested), some(s.Contested))
+		reason, message = v1alpha1.ReasonContested, "Some Services are not reached at an address of theirs, because another one "+
+			"has it: "+some(s.Contested)
 	default:
 		ok, reason, message = true, v1alpha1.ReasonProgrammed, "Every Service is programmed with all its backends"
 	}
@@ -88,8 +88,8 @@ func (r *Reconciler) servicesProgrammed() metav1.Condition {
 // some are the first of many names.
 func some(names []string) string {
 	out := strings.Join(names[:min(len(names), named)], ", ")
-	if len(names) > named {
-		out += ", …"
+	if more := len(names) - named; more > 0 {
+		out += fmt.Sprintf(" and %d more", more)
 	}
 	return out
 }

@@ -32,6 +32,8 @@ const (
 	repairEvery = 10 * time.Minute
 	// roomAgain is how soon Services for which there was no room are tried again after something was deleted.
 	roomAgain = time.Second
+	// portAgain is how soon a port that somebody else had is asked for again.
+	portAgain = 10 * time.Second
 )
 
 // datapath is what the reconciler asks of the kernel.
@@ -65,6 +67,8 @@ type Reconciler struct {
 	// table is nil when nobody knows what the kernel holds.
 	table  *service.Table
 	synced bool
+	// unanswered is why load balancers cannot ask for the health of some Services.
+	unanswered error
 }
 
 // New returns a Reconciler. It does nothing until Sync is called.
@@ -146,16 +150,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result
 			return ctrl.Result{}, err
 		}
 	}
-	unanswered := r.answer(ctx, changes)
-	return r.result(r.write(ctx, r.table.Update(changes.sets), unanswered))
+	r.answer(ctx, changes)
+	return r.result(r.write(ctx, r.table.Update(changes.sets)))
 }
 
-// result asks to be called again when room may have been made for who found none.
+// result asks to be called again when room may have been made for who found none, or a port for who is to be asked there.
 func (r *Reconciler) result(diff service.Diff, err error) (ctrl.Result, error) {
-	if err == nil && len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends)+len(diff.DeleteRings) > 0 {
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends)+len(diff.DeleteRings) > 0:
 		return ctrl.Result{RequeueAfter: roomAgain}, nil
+	case r.unanswered != nil:
+		return ctrl.Result{RequeueAfter: portAgain}, nil
 	}
-	return ctrl.Result{}, err
+	return ctrl.Result{}, nil
 }
 
 // Sync makes the maps what the cache holds, all at once, and then lets sockets follow them. What is right already is not
@@ -183,37 +192,36 @@ func (r *Reconciler) sync(ctx context.Context) (service.Diff, error) {
 	if err != nil {
 		return service.Diff{}, err
 	}
-	unanswered := r.answer(ctx, services)
+	r.answer(ctx, services)
 	r.table = service.NewTable(have, r.Datapath.ServiceCapacity())
-	return r.write(ctx, r.table.Replace(services.sets), unanswered)
+	return r.write(ctx, r.table.Replace(services.sets))
 }
 
 // answer tells load balancers what is so now. A port that somebody else has is no reason to leave the maps behind.
-func (r *Reconciler) answer(ctx context.Context, w wanted) error {
-	err := r.health.update(w.checks)
-	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Answering health checks of load balancers")
+func (r *Reconciler) answer(ctx context.Context, w wanted) {
+	if r.unanswered = r.health.update(w.checks); r.unanswered != nil {
+		ctrl.LoggerFrom(ctx).Error(r.unanswered, "Answering health checks of load balancers")
 	}
-	return err
 }
 
 // write tells the kernel. If it fails, what the kernel holds is asked anew before the next try. Sockets come last: who
-// asks again must find the new backends. What went wrong, before or here, others are told.
-func (r *Reconciler) write(ctx context.Context, diff service.Diff, before error) (service.Diff, error) {
+// asks again must find the new backends. What went wrong others are told.
+func (r *Reconciler) write(ctx context.Context, diff service.Diff) (service.Diff, error) {
+	problem := r.unanswered
 	if !diff.Empty() {
 		if err := r.Datapath.WriteServices(diff); err != nil {
 			r.table = nil
-			r.tell(errors.Join(before, err))
+			r.tell(errors.Join(problem, err))
 			return diff, err
 		}
 	}
 	if len(diff.Gone) > 0 {
 		if err := r.Datapath.DestroySockets(ctx, diff.Gone); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "Ending sockets to backends that are gone")
-			before = errors.Join(before, err)
+			problem = errors.Join(problem, err)
 		}
 	}
-	r.tell(before)
+	r.tell(problem)
 	return diff, nil
 }
 

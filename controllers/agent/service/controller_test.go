@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -345,6 +346,29 @@ func TestProblemIsTold(t *testing.T) {
 	w.sliceChanged(t.Context(), webSlice())
 	if err := w.reconcile(t); err != nil || w.View().Problem != "sockets stay" {
 		t.Errorf("problem = %q, error %v", w.View().Problem, err)
+	}
+}
+
+// TestHealthPortOfAnother: who has it is told of, until the port is free.
+func TestHealthPortOfAnother(t *testing.T) {
+	svc := webService("10.96.0.7")
+	svc.Spec.Type, svc.Spec.ExternalTrafficPolicy = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal
+	svc.Spec.HealthCheckNodePort = 32000
+	w := newWorld(t, node("172.18.0.11"), svc, webSlice("10.0.1.1"))
+	free := &loopback{at: map[uint16]string{}, fail: errors.New("in use")}
+	w.health.listen = free.listen
+	if err := w.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.want(t, both("10.96.0.7", "172.18.0.11", "10.0.1.1:8080"))
+	result, err := w.Reconcile(t.Context(), ctrl.Request{})
+	if err != nil || result.RequeueAfter != portAgain || !strings.Contains(w.View().Problem, "Service ns/web: in use") {
+		t.Errorf("result = %v, %v; problem = %q", result, err, w.View().Problem)
+	}
+	free.fail = nil
+	result, err = w.Reconcile(t.Context(), ctrl.Request{})
+	if err != nil || result.RequeueAfter != 0 || w.View().Problem != "" {
+		t.Errorf("with the port free: result = %v, %v; problem = %q", result, err, w.View().Problem)
 	}
 }
 
