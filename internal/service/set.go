@@ -137,6 +137,10 @@ type Backend struct {
 
 // Empty tells whether there is nothing to write.
 func (d Diff) Empty() bool {
-	return len(d.PutBackends)+len(d.PutFrontends)+len(d.DeleteFrontends)+len(d.DeleteBackends)+
-		len(d.PutSources)+len(d.DeleteSources)+len(d.PutRings)+len(d.DeleteRings) == 0
+	return len(d.PutFrontends)+len(d.PutBackends)+len(d.PutSources)+len(d.PutRings) == 0 && !d.FreesRoom()
+}
+
+// FreesRoom tells whether others may find a place that found none.
+func (d Diff) FreesRoom() bool {
+	return len(d.DeleteFrontends)+len(d.DeleteBackends)+len(d.DeleteSources)+len(d.DeleteRings) > 0
 }

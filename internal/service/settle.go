@@ -82,24 +82,31 @@ func (t *Table) settleRing(id uint32, d *Diff) {
 	}
 }
 
-// settleSources lets in who belongs to one number, and nobody else.
+// settleSources lets in who belongs to one number, and nobody else. For whom there is no room he stays outside.
 func (t *Table) settleSources(id uint32, d *Diff) {
-	var want []netip.Prefix
+	had := make(map[netip.Prefix]bool)
+	for _, prefix := range t.written.Sources[id] {
+		had[prefix] = true
+	}
+	var let []netip.Prefix
 	if p := t.byID[id]; p != nil {
-		want = p.Sources
-	}
-	had := t.written.Sources[id]
-	for _, prefix := range want {
-		if !slices.Contains(had, prefix) {
-			d.PutSources = append(d.PutSources, Source{id, prefix})
+		for _, prefix := range p.Sources {
+			if !had[prefix] && t.sources >= t.capacity.Sources {
+				t.short[p.owner] = true
+				continue
+			}
+			if !had[prefix] {
+				t.sources++
+				d.PutSources = append(d.PutSources, Source{id, prefix})
+			}
+			delete(had, prefix)
+			let = append(let, prefix)
 		}
 	}
-	for _, prefix := range had {
-		if !slices.Contains(want, prefix) {
-			d.DeleteSources = append(d.DeleteSources, Source{id, prefix})
-		}
+	for _, prefix := range slices.SortedFunc(maps.Keys(had), netip.Prefix.Compare) {
+		d.DeleteSources = append(d.DeleteSources, Source{id, prefix})
 	}
-	if t.written.Sources[id] = want; len(want) == 0 {
+	if t.written.Sources[id] = let; len(let) == 0 {
 		delete(t.written.Sources, id)
 	}
 }
@@ -157,6 +164,7 @@ func (t *Table) forget(d *Diff) {
 	for _, id := range d.DeleteRings {
 		delete(t.written.Rings, id)
 	}
+	t.sources -= len(d.DeleteSources)
 	// One set's last may have been another's first.
 	d.Gone = slices.DeleteFunc(d.Gone, func(b Backend) bool { return t.users[b] > 0 })
 	slices.SortFunc(d.Gone, func(a, b Backend) int {

@@ -14,16 +14,15 @@ import (
 
 // Capacity is how many entries tables can hold.
 type Capacity struct {
-	Frontends, Backends int
-	// Rings are Maglev tables.
-	Rings int
+	Frontends, Backends, Sources, Rings int
 }
 
 // Table remembers who wants what and what the kernel has been told. It is not safe for concurrent use.
 type Table struct {
 	capacity Capacity
-	// written is what the kernel's tables hold.
+	// written is what the kernel's tables hold; sources counts the ranges in it.
 	written State
+	sources int
 	// owners are the sets of each Service, sets all of them by name.
 	owners map[string][]string
 	sets   map[string]*placed
@@ -63,6 +62,9 @@ func NewTable(have State, capacity Capacity) *Table {
 	maps.Copy(t.written.Backends, have.Backends)
 	maps.Copy(t.written.Sources, have.Sources)
 	maps.Copy(t.written.Rings, have.Rings)
+	for _, ranges := range have.Sources {
+		t.sources += len(ranges)
+	}
 	for slot, addr := range have.Backends {
 		t.users[Backend{addr, t.ids.protocol(slot.ID)}]++
 	}
@@ -248,7 +250,8 @@ func (t *Table) Contested() []string {
 	return out
 }
 
-// Short are the Services that did not get all their frontends or backends, or their Maglev table, because there is no room.
+// Short are the Services that did not get all their frontends, backends or ranges of clients, or their Maglev table, because
+// there is no room.
 func (t *Table) Short() []string { return slices.Sorted(maps.Keys(t.short)) }
 
 // Written counts the Services that have a frontend, and all places of backends.

@@ -60,7 +60,9 @@ func (k *kernel) behind(t *testing.T, f Frontend) []string {
 	return out
 }
 
-func large() Capacity { return Capacity{Frontends: 1 << 16, Backends: 1 << 18, Rings: 1 << 13} }
+func large() Capacity {
+	return Capacity{Frontends: 1 << 16, Backends: 1 << 18, Sources: 1 << 14, Rings: 1 << 13}
+}
 
 func tcp(addr string) Frontend { return Frontend{Addr: netip.MustParseAddrPort(addr), Protocol: TCP} }
 
@@ -282,6 +284,36 @@ func TestFull(t *testing.T) {
 			t.Errorf("frontends = %v", k.Frontends)
 		}
 	})
+}
+
+// TestFullOfSources: who finds no room stays outside, until there is some; the Service is named, and others are not held up.
+func TestFullOfSources(t *testing.T) {
+	guarded := func(name, vip string, texts ...string) []Set {
+		s := set(name, vip, one)
+		s.Guarded = true
+		for _, text := range texts {
+			s.Sources = append(s.Sources, netip.MustParsePrefix(text))
+		}
+		return []Set{s}
+	}
+	table, k := NewTable(State{}, Capacity{Frontends: 9, Backends: 9, Sources: 2}), newKernel()
+	wantLet := func(want string) {
+		t.Helper()
+		if got := fmt.Sprint(k.Sources[k.Frontends[tcp(vip)].ID], k.Sources[k.Frontends[tcp(vip2)].ID]); got != want {
+			t.Errorf("let in: %s, want %s", got, want)
+		}
+	}
+	k.write(table.Replace(map[string][]Set{"a": guarded("a", vip, "192.0.2.0/24")}))
+	k.write(table.Update(map[string][]Set{"b": guarded("b", vip2, "198.51.100.0/24", "203.0.113.0/24")}))
+	wantShort(t, table, "b")
+	wantLet("[192.0.2.0/24] [198.51.100.0/24]")
+	if k.behind(t, tcp(vip2)) == nil {
+		t.Error("the Service is not there at all")
+	}
+	k.write(table.Update(map[string][]Set{"a": nil}))
+	k.write(table.Update(nil))
+	wantShort(t, table)
+	wantLet("[] [198.51.100.0/24 203.0.113.0/24]")
 }
 
 func wantShort(t *testing.T, table *Table, want ...string) {

@@ -159,7 +159,7 @@ func (r *Reconciler) result(diff service.Diff, err error) (ctrl.Result, error) {
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err
-	case len(r.table.Short()) > 0 && len(diff.DeleteFrontends)+len(diff.DeleteBackends)+len(diff.DeleteRings) > 0:
+	case len(r.table.Short()) > 0 && diff.FreesRoom():
 		return ctrl.Result{RequeueAfter: roomAgain}, nil
 	case r.unanswered != nil:
 		return ctrl.Result{RequeueAfter: portAgain}, nil

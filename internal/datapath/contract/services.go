@@ -79,7 +79,7 @@ func services(t *testing.T, n Node) {
 		})
 	}
 	must(t, d.DestroySockets(t.Context(), []service.Backend{{Addr: first, Protocol: service.UDP}}))
-	if c := d.ServiceCapacity(); c.Frontends <= 0 || c.Backends <= 0 || c.Rings <= 0 {
+	if c := d.ServiceCapacity(); c.Frontends <= 0 || c.Backends <= 0 || c.Sources <= 0 || c.Rings <= 0 {
 		t.Errorf("capacity = %+v, want room", c)
 	}
 }

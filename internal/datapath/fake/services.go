@@ -17,6 +17,7 @@ const (
 	maxFrontends = 65536
 	maxBackends  = 262144
 	maxRings     = 8192
+	maxSources   = 16384
 )
 
 func emptyServices() service.State {
@@ -75,7 +76,7 @@ func (d *Datapath) WriteServices(diff service.Diff) error {
 
 // ServiceCapacity is how much could be remembered.
 func (d *Datapath) ServiceCapacity() service.Capacity {
-	return service.Capacity{Frontends: maxFrontends, Backends: maxBackends, Rings: maxRings}
+	return service.Capacity{Frontends: maxFrontends, Backends: maxBackends, Sources: maxSources, Rings: maxRings}
 }
 
 // AttachSockets remembers that Services are translated.

@@ -116,7 +116,8 @@ func (m *Maps) WriteServices(d service.Diff) error {
 // ServiceCapacity is how much of Services the maps can hold.
 func (m *Maps) ServiceCapacity() service.Capacity {
 	return service.Capacity{
-		Frontends: int(m.frontends.MaxEntries()), Backends: int(m.backends.MaxEntries()), Rings: int(m.maglev.MaxEntries()),
+		Frontends: int(m.frontends.MaxEntries()), Backends: int(m.backends.MaxEntries()),
+		Sources: int(m.sourceRanges.MaxEntries()), Rings: int(m.maglev.MaxEntries()),
 	}
 }
 
