@@ -97,14 +97,10 @@ func TestNodePortOfARemotePod(t *testing.T) {
 			// To the other node only what has an address of this one comes from here, whoever said it.
 			answer := frame{src: c.pod, dst: c.router, sport: backendPort, dport: led.sport, payload: []byte("answer..")}
 			said := frame{src: c.node, dst: c.world, sport: nodePort, dport: 40000, payload: answer.payload}
-			for who, from := range map[string]string{"a router": c.elsewhere, "the client": c.world} {
-				told := about(c.router, c.pod, answer)
-				told.ttl = 63
-				got = g.in(t, about(from, c.node, said))
-				if got.action != redirect || got.mark != markKeyed || gocmp.Diff(told.bytes(), got.out) != "" {
-					t.Errorf("an error by %s: action %d (-want +got):\n%s", who, int32(got.action), gocmp.Diff(told.bytes(), got.out))
-				}
-			}
+			told := about(c.router, c.pod, answer)
+			told.ttl = 63
+			g.tunnels(t, "a router's error", about(c.elsewhere, c.node, said), told)
+			g.tunnels(t, "the client's error", about(c.world, c.node, said), told)
 
 			large := asked
 			large.payload, large.dontFragment = make([]byte, pathMTU), true
@@ -116,6 +112,15 @@ func TestNodePortOfARemotePod(t *testing.T) {
 				t.Errorf("a packet without hops: action %d, counted %v", int32(got.action), got.counted)
 			}
 		})
+	}
+}
+
+// tunnels demands that a packet from outside goes into the tunnel so.
+func (g gate) tunnels(t *testing.T, what string, f, want frame) {
+	t.Helper()
+	got := g.in(t, f)
+	if diff := gocmp.Diff(want.bytes(), got.out); diff != "" || got.action != redirect || got.mark != markKeyed {
+		t.Errorf("%s: action %d, mark %#x (-want +got):\n%s", what, int32(got.action), got.mark, diff)
 	}
 }
 

@@ -161,11 +161,13 @@ func (r *Reconciler) result(diff service.Diff, err error) (ctrl.Result, error) {
 		return ctrl.Result{}, err
 	case len(r.table.Short()) > 0 && diff.FreesRoom():
 		return ctrl.Result{RequeueAfter: roomAgain}, nil
-	case r.unanswered != nil:
+	case r.lacksPort():
 		return ctrl.Result{RequeueAfter: portAgain}, nil
 	}
 	return ctrl.Result{}, nil
 }
+
+func (r *Reconciler) lacksPort() bool { return r.unanswered != nil }
 
 // Sync makes the maps what the cache holds, all at once, and then lets sockets follow them. What is right already is not
 // touched. The cache must have synced.
