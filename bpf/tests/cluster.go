@@ -118,7 +118,7 @@ func (n *node) addTunnel(t testing.TB, ranges []netip.Prefix) int {
 	must(t, n.link.LinkAdd(&netlink.Vxlan{LinkAttrs: attrs, FlowBased: true, Port: tunnelPort}))
 	tunnel, err := n.link.LinkByName("cilium_vxlan")
 	must(t, err)
-	must(t, n.objects.AttachOverlay(tunnel.Attrs().Index))
+	n.do(t, func() error { return n.objects.AttachOverlay(tunnel.Attrs().Index) })
 	must(t, n.link.LinkSetARPOff(tunnel))
 	must(t, n.link.LinkSetUp(tunnel))
 	for i, r := range ranges {

@@ -25,32 +25,14 @@ const (
 	egress  hook = netlink.HANDLE_MIN_EGRESS
 )
 
-// AttachPod puts from_pod and to_pod on the host-side device of a pod.
+// AttachPod puts from_pod and to_pod on the host-side device of a pod by clsact. A device that had no clsact before is not
+// asked for its filters.
 func (o *Objects) AttachPod(ifindex int) error {
-	return o.attach(ifindex, "from_pod", "to_pod")
-}
-
-// PodAttached says whether exactly the programs that AttachPod would put there are on the device.
-func (o *Objects) PodAttached(ifindex int) (bool, error) {
-	in, err := o.attached(ifindex, ingress, "from_pod")
-	if err != nil || !in {
-		return false, err
-	}
-	return o.attached(ifindex, egress, "to_pod")
-}
-
-// AttachOverlay puts from_overlay and to_overlay on the tunnel device.
-func (o *Objects) AttachOverlay(ifindex int) error {
-	return o.attach(ifindex, "from_overlay", "to_overlay")
-}
-
-// attach puts two programs on a device by clsact. A device that had no clsact before is not asked for its filters.
-func (o *Objects) attach(ifindex int, in, out string) error {
 	fresh, err := o.ensureClsact(ifindex)
 	if err != nil {
 		return err
 	}
-	for side, name := range map[hook]string{ingress: in, egress: out} {
+	for side, name := range map[hook]string{ingress: "from_pod", egress: "to_pod"} {
 		if !fresh {
 			same, err := o.attached(ifindex, side, name)
 			if err != nil {
@@ -65,6 +47,15 @@ func (o *Objects) attach(ifindex int, in, out string) error {
 		}
 	}
 	return nil
+}
+
+// PodAttached says whether exactly the programs that AttachPod would put there are on the device.
+func (o *Objects) PodAttached(ifindex int) (bool, error) {
+	in, err := o.attached(ifindex, ingress, "from_pod")
+	if err != nil || !in {
+		return false, err
+	}
+	return o.attached(ifindex, egress, "to_pod")
 }
 
 // ensureClsact reports whether it made the qdisc just now.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is where a program of a node's card goes.
+// place is where a program of a device of the node goes.
 type place struct {
 	program string
 	side    hook
@@ -38,8 +38,20 @@ func barePlaces() []place {
 	}
 }
 
-// AttachNetdev puts our programs on a device of the node: those for Ethernet, or those for packets that begin with their
-// IP header. Where the kernel has TCX the programs are pinned links, elsewhere clsact filters.
+// overlayPlaces says what the tunnel device runs.
+func overlayPlaces() []place {
+	return []place{
+		{program: "from_overlay", side: ingress, tcx: ebpf.AttachTCXIngress},
+		{program: "to_overlay", side: egress, tcx: ebpf.AttachTCXEgress},
+	}
+}
+
+// AttachOverlay puts from_overlay and to_overlay on the tunnel device.
+func (o *Objects) AttachOverlay(ifindex int) error {
+	return o.attachPlaces(ifindex, overlayPlaces())
+}
+
+// AttachNetdev puts our programs on a card: those for Ethernet, or those for packets that begin with their IP header.
 func (o *Objects) AttachNetdev(ifindex int) error {
 	device, err := o.netlink.LinkByIndex(ifindex)
 	if err != nil {
@@ -49,9 +61,16 @@ func (o *Objects) AttachNetdev(ifindex int) error {
 	if device.Attrs().EncapType == "ether" {
 		places = cardPlaces()
 	}
+	return o.attachPlaces(ifindex, places)
+}
+
+// attachPlaces makes the programs pinned links where the kernel has TCX, elsewhere clsact filters. A link costs a packet
+// less than a filter, but to make one takes milliseconds, which a pod's ADD does not have.
+func (o *Objects) attachPlaces(ifindex int, places []place) error {
 	for _, p := range places {
-		if err = o.attachTCX(ifindex, p); errors.Is(err, ebpf.ErrNotSupported) {
-			err = o.attachCardFilter(ifindex, p)
+		err := o.attachTCX(ifindex, p)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			err = o.attachPlaceFilter(ifindex, p)
 		}
 		if err != nil {
 			return err
@@ -63,14 +82,14 @@ func (o *Objects) AttachNetdev(ifindex int) error {
 // DetachNetdev takes everything of ours off a card. One that is gone already is no error.
 func (o *Objects) DetachNetdev(ifindex int) error {
 	for _, p := range append(cardPlaces(), barePlaces()...) {
-		if err := o.detachCard(ifindex, p); err != nil {
+		if err := o.detachPlace(ifindex, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *Objects) attachCardFilter(ifindex int, p place) error {
+func (o *Objects) attachPlaceFilter(ifindex int, p place) error {
 	if _, err := o.ensureClsact(ifindex); err != nil {
 		return err
 	}
@@ -81,7 +100,7 @@ func (o *Objects) attachCardFilter(ifindex int, p place) error {
 	return o.putFilter(ifindex, p.side, p.program)
 }
 
-func (o *Objects) detachCard(ifindex int, p place) error {
+func (o *Objects) detachPlace(ifindex int, p place) error {
 	if err := removeIfThere(o.linkPin(ifindex, p)); err != nil {
 		return fmt.Errorf("detach %s from device %d: %w", p.program, ifindex, err)
 	}

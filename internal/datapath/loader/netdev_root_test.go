@@ -45,7 +45,7 @@ func TestNetdevRunsEachProgramOnce(t *testing.T) {
 			deeds: func(t *testing.T, bpffs string, card int) *Objects {
 				o := loaded(t, native, bpffs)
 				for _, p := range cardPlaces() {
-					if err := o.attachCardFilter(card, p); err != nil {
+					if err := o.attachPlaceFilter(card, p); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -62,6 +62,24 @@ func TestNetdevRunsEachProgramOnce(t *testing.T) {
 				return o
 			},
 			want: map[string]int{},
+		},
+		"the tunnel device": {
+			deeds: func(t *testing.T, bpffs string, device int) *Objects {
+				return attachedOverlay(t, tunnel, bpffs, device)
+			},
+			want: map[string]int{"from_overlay": 1, "to_overlay": 1},
+		},
+		"the tunnel device, filters of a kernel without TCX": {
+			deeds: func(t *testing.T, bpffs string, device int) *Objects {
+				o := loaded(t, tunnel, bpffs)
+				for _, p := range overlayPlaces() {
+					if err := o.attachPlaceFilter(device, p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return attachedOverlay(t, tunnel, bpffs, device)
+			},
+			want: map[string]int{"from_overlay": 1, "to_overlay": 1},
 		},
 	}
 	for name, tt := range tests {
@@ -119,11 +137,21 @@ func attached(t *testing.T, cfg Config, bpffs string, card int) *Objects {
 	return o
 }
 
-// running counts the programs on a card, by links and by filters.
+// attachedOverlay is the tunnel device as a started agent leaves it.
+func attachedOverlay(t *testing.T, cfg Config, bpffs string, device int) *Objects {
+	t.Helper()
+	o := loaded(t, cfg, bpffs)
+	if err := o.AttachOverlay(device); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// running counts the programs on a device of the node, by links and by filters.
 func running(t *testing.T, o *Objects, card int) map[string]int {
 	t.Helper()
 	count := map[string]int{}
-	for _, p := range cardPlaces() {
+	for _, p := range append(cardPlaces(), overlayPlaces()...) {
 		f, err := o.filter(card, p.side)
 		if err != nil {
 			t.Fatal(err)
