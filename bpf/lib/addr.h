@@ -64,9 +64,11 @@ static __always_inline void copy_mac(__u8 *to, const __u8 *from)
 
 static __always_inline void map_ipv4(struct addr *to, __be32 from)
 {
-	*(__u64 *)to = 0;
-	*(__u32 *)&to->b[8] = bpf_htonl(0xffff);
-	*(__u32 *)&to->b[MAPPED_START] = from;
+	__u64 *x = (__u64 *)to;
+
+	/* Two stores, because two are what is read: the processor waits for a read across several. */
+	x[0] = 0;
+	x[1] = bpf_cpu_to_be64(0xffff00000000 | bpf_ntohl(from));
 }
 
 static __always_inline __be32 mapped_ipv4(const struct addr *a)

@@ -7,8 +7,7 @@
 
 #include "maps.h"
 
-/* Called once the sender is known to be who he says, so that nobody writes another's ports. */
-static __always_inline int fragment_ports(struct packet *pkt)
+static __always_inline int remember_ports(struct packet *pkt)
 {
 	struct fragment_key key = {
 		.saddr = pkt->saddr,
@@ -23,8 +22,6 @@ static __always_inline int fragment_ports(struct packet *pkt)
 	};
 	const struct fragment_ports *known;
 
-	if (pkt->fragment == FRAGMENT_NONE)
-		return TC_ACT_OK;
 	if (pkt->fragment == FRAGMENT_FIRST) {
 		if (bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY))
 			return -DROP_FRAGMENT_NOT_FOUND;
@@ -37,6 +34,12 @@ static __always_inline int fragment_ports(struct packet *pkt)
 	pkt->dport = known->dport;
 	pkt->protocol = known->protocol;
 	return TC_ACT_OK;
+}
+
+/* Called once the sender is known to be who he says, so that nobody writes another's ports. */
+static __always_inline int fragment_ports(struct packet *pkt)
+{
+	return pkt->fragment == FRAGMENT_NONE ? TC_ACT_OK : remember_ports(pkt);
 }
 
 #endif

@@ -46,6 +46,13 @@ static __always_inline __u32 segment_bytes(struct __sk_buff *skb, const struct p
 	return pkt->l4_offset - ETH_HLEN + header + skb->gso_size;
 }
 
+/* Whether that is more than an MTU, of which 0 is none. */
+static __always_inline bool exceeds(struct __sk_buff *skb, const struct packet *pkt, __u32 mtu)
+{
+	/* No segment is larger than the whole, whose length costs nothing to know. */
+	return mtu && skb->len - ETH_HLEN > mtu && segment_bytes(skb, pkt) > mtu;
+}
+
 static __always_inline bool is_echo_request(__u8 protocol, __u8 type)
 {
 	return (protocol == PROTOCOL_ICMP && type == ICMPV4_ECHO_REQUEST) ||

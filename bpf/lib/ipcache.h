@@ -18,10 +18,11 @@ enum cidr_bits {
 static __always_inline const struct ipcache_entry *ipcache_lookup(const struct addr *a)
 {
 	const struct ipcache_entry *entry = bpf_map_lookup_elem(&ipcache, a);
-	struct cidr_key key = { .prefix_len = CIDR_FULL };
+	struct cidr_key key;
 
 	if (entry)
 		return entry;
+	key.prefix_len = CIDR_FULL;
 	__builtin_memcpy(key.addr, a, sizeof(key.addr));
 	return bpf_map_lookup_elem(&ipcache_cidrs, &key);
 }

@@ -168,7 +168,7 @@ static __always_inline int route_remote(struct __sk_buff *skb, struct packet *pk
 	if (stack_forwarding || pkt->ttl <= LAST_HOP)
 		return to_stack(skb, pkt);
 	/* What may be cut the stack cuts; the tunnel device has the same MTU. */
-	if (here->mtu && segment_bytes(skb, pkt) > here->mtu)
+	if (exceeds(skb, pkt, here->mtu))
 		return pkt->dont_fragment ? answer_too_big(skb, pkt, gateway_of(pkt, ep), here->mtu)
 					  : to_stack(skb, pkt);
 	if (native)
