@@ -11,17 +11,9 @@
 #include "ipcache.h"
 #include "nat.h"
 
-/* The network header, if it is at hand with some bytes behind it. Nothing is pulled for this: it is
- * asked of every packet.
+/* The tunnel's packets are by far the most, and nothing is to be done with them at a card. Nothing is pulled for this, as it
+ * is asked of every packet.
  */
-static __always_inline void *peek(struct __sk_buff *skb, __u32 l3, __u32 bytes)
-{
-	void *data = (void *)(long)skb->data + l3;
-
-	return data + bytes <= (void *)(long)skb->data_end ? data : NULL;
-}
-
-/* The tunnel's packets are by far the most, and nothing is to be done with them at a card. */
 static __always_inline bool is_tunnel_packet(struct __sk_buff *skb, __u32 l3)
 {
 	const struct udphdr *udp;

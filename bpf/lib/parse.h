@@ -25,6 +25,7 @@ enum parse_limits {
 	IPV6_FRAGMENT_OFFSET = 0xfff8,
 	IPV6_MULTICAST = 0xff, /* first byte */
 	MAC_MULTICAST_BIT = 1,
+	MAX_PEEK = 255, /* offset; the verifier wants it small */
 };
 
 /* linux/in.h has these for sockets only, not as plain numbers for every libc. */
@@ -69,6 +70,16 @@ static __always_inline void *linear(struct __sk_buff *skb, __u32 length)
 	return data + length <= end ? data : NULL;
 }
 
+/* Some bytes of the frame, if they are at hand: nothing is pulled, and nothing called. */
+static __always_inline void *peek(struct __sk_buff *skb, __u32 offset, __u32 bytes)
+{
+	void *data = (void *)(long)skb->data + offset;
+
+	if (offset > MAX_PEEK)
+		return NULL;
+	return data + bytes <= (void *)(long)skb->data_end ? data : NULL;
+}
+
 /* A group or a broadcast, by frame or by address. */
 static __always_inline bool is_multicast(const struct packet *pkt)
 {
@@ -79,6 +90,33 @@ static __always_inline bool is_multicast(const struct packet *pkt)
 	return pkt->daddr.b[0] == IPV6_MULTICAST;
 }
 
+static __always_inline int parse_ports(struct __sk_buff *skb, struct packet *pkt)
+{
+	const __be16 *ports = peek(skb, pkt->l4_offset, 2 * sizeof(*ports));
+
+	if (ports) {
+		pkt->sport = ports[0];
+		pkt->dport = ports[1];
+		return TC_ACT_OK;
+	}
+	if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->sport, 2 * sizeof(*ports)))
+		return -DROP_INVALID_PACKET;
+	return TC_ACT_OK;
+}
+
+static __always_inline int parse_icmp_type(struct __sk_buff *skb, struct packet *pkt)
+{
+	const __u8 *type = peek(skb, pkt->l4_offset, sizeof(*type));
+
+	if (type) {
+		pkt->icmp_type = *type;
+		return TC_ACT_OK;
+	}
+	if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->icmp_type, sizeof(*type)))
+		return -DROP_INVALID_PACKET;
+	return TC_ACT_OK;
+}
+
 /* Ports, or the type of ICMP. A first fragment too short to have them is nobody's honest work. */
 static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *pkt)
 {
@@ -87,15 +125,10 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct packet *pkt)
 	case PROTOCOL_UDP:
 	case PROTOCOL_SCTP:
 	case PROTOCOL_UDPLITE:
-		if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->sport, 2 * sizeof(pkt->sport)))
-			return -DROP_INVALID_PACKET;
-		return TC_ACT_OK;
+		return parse_ports(skb, pkt);
 	case PROTOCOL_ICMP:
 	case PROTOCOL_ICMPV6:
-		if (bpf_skb_load_bytes(skb, pkt->l4_offset, &pkt->icmp_type,
-				       sizeof(pkt->icmp_type)))
-			return -DROP_INVALID_PACKET;
-		return TC_ACT_OK;
+		return parse_icmp_type(skb, pkt);
 	}
 	return TC_ACT_OK;
 }
