@@ -77,6 +77,7 @@ func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device)
 		func() error { return d.attachCards(exits) },
 		func() error { return d.links.AddRoutes(routes) },
 		netfilter.RemoveOldTable,
+		d.untrackTunnel,
 		d.plainPods,
 		func() error { return d.prune(routes, exits) },
 	} {
@@ -124,6 +125,14 @@ func (d *Datapath) ensureTunnel(n *node) (int, error) {
 		return 0, fmt.Errorf("attach programs to %s: %w", link.TunnelDevice, err)
 	}
 	return index, d.links.RaiseTunnel(index, d.cfg.TunnelPort)
+}
+
+// untrackTunnel keeps the tunnel's packets out of the host's connection tracking.
+func (d *Datapath) untrackTunnel() error {
+	if d.cfg.Native {
+		return netfilter.RemoveUntracked()
+	}
+	return netfilter.EnsureUntracked(d.cfg.TunnelPort)
 }
 
 func (d *Datapath) setNode(n *node, tunnel int) error {

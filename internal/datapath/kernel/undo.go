@@ -21,6 +21,7 @@ func (d *Datapath) Undo(ctx context.Context) error {
 		d.deletePods,
 		d.links.RemoveAllRoutes,
 		netfilter.RemoveOldTable,
+		netfilter.RemoveUntracked,
 		d.objects.DetachSockets,
 		d.detachCards,
 		d.links.DeleteTunnel,

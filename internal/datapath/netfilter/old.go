@@ -18,26 +18,38 @@ const oldTable = "ciliate"
 
 // RemoveOldTable removes it if it is there. The connections that it translated end: what follows of them leaves under
 // another port, and is refused by the other end.
-func RemoveOldTable() error {
+func RemoveOldTable() error { return removeTable(oldTable) }
+
+func removeTable(name string) error {
 	conn, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables socket: %w", err)
 	}
-	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
-	if lacksNftables(err) {
-		return nil
+	table, err := findTable(conn, name)
+	if table == nil || err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("list nft tables: %w", err)
-	}
-	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == oldTable }) {
-		return nil
-	}
-	conn.DelTable(&nftables.Table{Name: oldTable, Family: nftables.TableFamilyINet})
+	conn.DelTable(table)
 	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("remove nft table %s: %w", oldTable, err)
+		return fmt.Errorf("remove nft table %s: %w", name, err)
 	}
 	return nil
+}
+
+// findTable returns one of both families, nil if there is none.
+func findTable(conn *nftables.Conn, name string) (*nftables.Table, error) {
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if lacksNftables(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list nft tables: %w", err)
+	}
+	i := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == name })
+	if i < 0 {
+		return nil, nil
+	}
+	return tables[i], nil
 }
 
 // lacksNftables reports whether the kernel does not know nftables: it then calls every question invalid.
