@@ -8,6 +8,7 @@
  */
 #include "lib/announce.h"
 #include "lib/config.h"
+#include "lib/dsr.h"
 #include "lib/endpoint.h"
 #include "lib/event.h"
 #include "lib/fragment.h"
@@ -43,12 +44,14 @@ static __always_inline int let_in(struct __sk_buff *skb, struct packet *pkt,
 	return deliver(skb, pkt, local);
 }
 
-/* From who is no pod to a pod's own address. */
+/* From who is no pod to a pod's own address: by himself, or led there by a node that he asked. */
 static __always_inline int arrive_open(struct __sk_buff *skb, struct packet *pkt,
 				       const struct endpoint *local)
 {
-	int verdict = admit(skb, pkt, local->generation);
+	int verdict = native && !stack_forwarding ? receive_led(skb, pkt) : NAT_FOREIGN;
 
+	if (verdict == NAT_FOREIGN)
+		verdict = admit(skb, pkt, local->generation);
 	return verdict ? verdict : let_in(skb, pkt, local);
 }
 
@@ -93,7 +96,7 @@ static __always_inline int arrive_translated(struct __sk_buff *skb, struct packe
 	local = endpoint_of_address(&pkt->daddr);
 	if (local && !is_own_address(&pkt->saddr))
 		return let_in(skb, pkt, local);
-	return route_served(skb);
+	return is_dsr() ? lead_dsr(skb, pkt) : route_served(skb);
 }
 
 /* A question about an address that we announce, a packet from a pod of another node to one of ours, or

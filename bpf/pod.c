@@ -11,6 +11,7 @@
 #include "lib/maps.h"
 #include "lib/neighbor.h"
 #include "lib/nodeport.h"
+#include "lib/option.h"
 #include "lib/parse.h"
 #include "lib/redirect.h"
 
@@ -87,6 +88,8 @@ static __always_inline int send(struct __sk_buff *skb, struct packet *pkt)
 	verdict = check_sender(pkt, ep);
 	if (verdict)
 		return verdict;
+	if (native && has_option(skb, pkt))
+		return -DROP_SERVICE_OPTION;
 	verdict = fragment_ports(pkt);
 	if (verdict)
 		return verdict;

@@ -68,6 +68,18 @@ const (
 	AlgorithmMaglev LoadBalancerAlgorithm = "maglev"
 )
 
+// LoadBalancerMode is which way a backend on another node answers a client outside the cluster.
+// +kubebuilder:validation:Enum=snat;dsr
+type LoadBalancerMode string
+
+// The load balancer modes.
+const (
+	// LoadBalancerSNAT asks the backend under the address of the node that the client asked, and answers by it.
+	LoadBalancerSNAT LoadBalancerMode = "snat"
+	// LoadBalancerDSR shows the backend the client's own address, and lets its node answer the client directly.
+	LoadBalancerDSR LoadBalancerMode = "dsr"
+)
+
 // ClusterPool is the pool of one family from which nodes get their ranges.
 type ClusterPool struct {
 	// cidrs are the ranges of the pool, used in order. More may be appended at any time; none may be removed once a node
@@ -133,6 +145,13 @@ type IdentityConfig struct {
 
 // LoadBalancerConfig says how nodes lead what comes to Services by packets.
 type LoadBalancerConfig struct {
+	// mode is snat or dsr, for clients outside the cluster and pods of another node. With dsr the nodes must be able to
+	// send under each other's addresses, and must let IPv4 options or IPv6 destination options pass between them; dsr
+	// needs routingMode native and hostForwarding bpf. RestartRequired. Set by the user; default snat.
+	// +optional
+	// +kubebuilder:default=snat
+	Mode LoadBalancerMode `json:"mode,omitempty"`
+
 	// algorithm is how a backend is chosen for a new connection that comes to a node by packets, from outside the cluster
 	// or from a pod past its socket: random, or maglev, by which every node chooses the same backend for the same client
 	// address and port, so that connections survive when their packets come to another node, and few move when a backend
@@ -146,6 +165,7 @@ type LoadBalancerConfig struct {
 }
 
 // CiliumConfigSpec is the configuration of the cluster's pod network.
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancer) || !has(self.loadBalancer.mode) || self.loadBalancer.mode != 'dsr' || (self.routingMode == 'native' && self.hostForwarding == 'bpf')",message="loadBalancer.mode dsr needs routingMode native and hostForwarding bpf"
 type CiliumConfigSpec struct {
 	// clusterName names the cluster in identities. RestartRequired. Set by the user; default "default".
 	// +optional

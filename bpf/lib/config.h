@@ -15,6 +15,8 @@ volatile const __u16 tunnel_port = 8472;
 volatile const bool native = false;
 /* Every packet crosses the host's stack (beside kube-proxy): no redirects. */
 volatile const bool stack_forwarding = false;
+/* Pods of other nodes answer clients of Services directly. Only with native routing. */
+volatile const bool direct_return = false;
 /* Cookie of the node's own network namespace; 0 is nobody's. */
 volatile const __u64 host_netns = 0;
 

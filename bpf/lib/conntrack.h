@@ -17,6 +17,7 @@ enum lifetime_seconds {
 	LIFETIME_OPENING = 60,
 	LIFETIME_ESTABLISHED = 8000, /* more than the two hours after which TCP keeps alive */
 	LIFETIME_CLOSING = 10,
+	LIFETIME_HALF_CLOSED = 120, /* where the other half is not seen, which may still speak */
 	LIFETIME_ONE_WAY = 60,
 	LIFETIME_BOTH_WAYS = 180,
 };
@@ -86,6 +87,14 @@ static __always_inline long connection_put(const struct tuple *t, const struct c
 	return bpf_map_update_elem(&conntrack_other, t, c, flags);
 }
 
+static __always_inline void connection_forget(const struct tuple *t)
+{
+	if (t->protocol == PROTOCOL_TCP)
+		bpf_map_delete_elem(&conntrack_tcp, t);
+	else
+		bpf_map_delete_elem(&conntrack_other, t);
+}
+
 static __always_inline bool has_generation(const struct addr *a, __u32 generation)
 {
 	const struct endpoint *ep = endpoint_of_address(a);
@@ -107,6 +116,14 @@ static __always_inline __u64 lifetime(__u8 protocol, __u8 one, __u8 other)
 	if ((one | other) & SEEN_RST || one & other & SEEN_FIN)
 		return LIFETIME_CLOSING;
 	return one & other & SEEN_DATA ? LIFETIME_ESTABLISHED : LIFETIME_OPENING;
+}
+
+/* The same of a connection of which one half is seen: who goes on sending was answered. */
+static __always_inline __u64 lifetime_of_half(__u8 protocol, __u8 seen)
+{
+	if (protocol == PROTOCOL_TCP && (seen & (SEEN_FIN | SEEN_RST)) == SEEN_FIN)
+		return LIFETIME_HALF_CLOSED;
+	return lifetime(protocol, seen, seen);
 }
 
 /* What a packet shows of its direction. */

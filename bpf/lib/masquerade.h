@@ -102,6 +102,7 @@ static __always_inline int open_masqueraded(struct __sk_buff *skb, struct packet
 	w->becomes.saddr = *source;
 	w->generation = generation;
 	w->source_is_node = 1;
+	w->dsr = 0;
 	verdict = connection_open(skb);
 	return verdict ? verdict : rewrite(skb, pkt, &w->becomes);
 }
@@ -185,7 +186,7 @@ static __always_inline int admit(struct __sk_buff *skb, struct packet *pkt, __u3
 	tuple_of(&w->from, pkt);
 	w->becomes = w->from;
 	w->generation = generation;
-	w->source_is_node = 0;
+	w->source_is_node = w->dsr = 0;
 	connection_open(skb);
 	return TC_ACT_OK;
 }

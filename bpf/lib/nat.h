@@ -117,7 +117,10 @@ static __always_inline bool connection_keep(struct __sk_buff *skb, const struct 
 		c->seen = other->seen = 0;
 	if ((c->seen | seen) != c->seen)
 		c->seen |= seen;
-	expires = bpf_ktime_get_ns() + seconds(lifetime(pkt->protocol, c->seen, other->seen));
+	expires =
+		bpf_ktime_get_ns() +
+		seconds(c->flags & CONNECTION_DSR ? lifetime_of_half(pkt->protocol, c->seen)
+						  : lifetime(pkt->protocol, c->seen, other->seen));
 	/* Not with every packet: two processors would fight for the line. Shorter lives count. */
 	if (expires - c->expires > seconds(1))
 		c->expires = other->expires = expires;
@@ -139,6 +142,7 @@ __noinline int connection_claim(struct __sk_buff *skb)
 		return 0;
 	__builtin_memset(&w->entry, 0, sizeof(w->entry));
 	w->entry.generation = w->generation;
+	w->entry.flags = w->dsr ? CONNECTION_DSR : 0;
 	w->entry.expires = now + seconds(LIFETIME_OPENING);
 	tuple_reverse(&w->back, &w->becomes);
 	tuple_reverse(&w->entry.becomes, &w->from);
@@ -232,6 +236,7 @@ __noinline int translate_error(struct __sk_buff *skb)
 
 	if (!w || !pkt)
 		return -DROP_NAT_NO_MAPPING;
+	w->dsr = 0;
 	q = &w->quoted;
 	__builtin_memset(q, 0, sizeof(*q));
 	q->t.kind = CONNECTION_TRANSLATED;
@@ -275,6 +280,7 @@ __noinline int translate_known(struct __sk_buff *skb)
 	if (!c || !connection_is_current(&w->from, c) || !connection_keep(skb, pkt, w, c))
 		return NAT_FOREIGN;
 	w->becomes = c->becomes;
+	w->dsr = !!(c->flags & CONNECTION_DSR);
 	return rewrite(skb, pkt, &w->becomes);
 }
 

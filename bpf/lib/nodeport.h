@@ -7,6 +7,7 @@
 #ifndef CILIATE_NODEPORT_H
 #define CILIATE_NODEPORT_H
 
+#include "config.h"
 #include "nat.h"
 #include "redirect.h"
 #include "refuse.h"
@@ -59,6 +60,21 @@ static __always_inline bool keeps_address(const struct packet *pkt,
 	       (identity_is_pod(backend->identity) && !ipcache_is_remote(backend));
 }
 
+/* Whether a backend answers its client past this node. Nodes and pods are no such clients: their
+ * packets are believed by where they come from.
+ */
+static __always_inline bool answers_directly(const struct packet *pkt,
+					     const struct ipcache_entry *backend, enum scope scope)
+{
+	const struct ipcache_entry *client;
+
+	if (!direct_return || scope != SCOPE_WORLD || !backend ||
+	    !identity_is_pod(backend->identity) || !ipcache_is_remote(backend))
+		return false;
+	client = ipcache_lookup(&pkt->saddr);
+	return client && identity_is_world(client->identity);
+}
+
 /* From now on to_netdev and to_pod look at what this node's processes send. */
 static __always_inline void note_host_serves(void)
 {
@@ -104,37 +120,64 @@ __noinline int choose(__u32 scope)
 	return TC_ACT_OK;
 }
 
+/* Asks the backend under an address of this node. */
+static __always_inline int open_as_node(struct __sk_buff *skb, const struct packet *pkt,
+					struct translation *w, const struct ipcache_entry *backend)
+{
+	const struct node_config *here = node_config();
+	const struct addr *source;
+
+	if (!here)
+		return -DROP_NAT_NO_MAPPING;
+	source = source_towards(here, pkt, backend);
+	if (!source)
+		return -DROP_NAT_NO_MAPPING;
+	w->becomes.saddr = *source;
+	w->becomes.sport = w->from.sport;
+	w->source_is_node = 1;
+	w->dsr = 0;
+	return connection_open(skb);
+}
+
+/* Asks the backend under the client's address. A client may have one port for two Services, which
+ * one backend could not tell apart: then not all that it answers goes directly.
+ */
+static __always_inline int open_as_client(struct __sk_buff *skb, const struct packet *pkt,
+					  struct translation *w,
+					  const struct ipcache_entry *backend)
+{
+	int verdict;
+
+	w->source_is_node = 0;
+	verdict = connection_open(skb);
+	return verdict && w->dsr ? open_as_node(skb, pkt, w, backend) : verdict;
+}
+
 /* Opens a connection to a backend and rewrites its first packet. NAT_FOREIGN: it asks for no
  * Service.
  */
 __noinline int serve(struct __sk_buff *skb, __u32 scope)
 {
-	const struct node_config *here = node_config();
 	struct translation *w = translation_at_hand();
 	struct packet *pkt = packet_at_hand();
 	const struct ipcache_entry *backend;
-	const struct addr *source;
 	const struct endpoint *ep;
 	int verdict;
+	bool keeps;
 
-	if (!w || !pkt || !here)
+	if (!w || !pkt)
 		return -DROP_NAT_NO_MAPPING;
 	verdict = choose(scope);
 	if (verdict)
 		return verdict;
 	backend = ipcache_lookup(&w->becomes.daddr);
-	w->source_is_node = !keeps_address(pkt, backend, scope);
-	if (w->source_is_node) {
-		source = source_towards(here, pkt, backend);
-		if (!source)
-			return -DROP_NAT_NO_MAPPING;
-		w->becomes.saddr = *source;
-	}
+	w->dsr = answers_directly(pkt, backend, scope);
+	keeps = w->dsr || keeps_address(pkt, backend, scope);
 	ep = endpoint_of_address(scope == SCOPE_NODE ? &pkt->saddr : &w->becomes.daddr);
 	w->generation = ep ? ep->generation : 0;
-	if (!w->source_is_node && backend && backend->identity == IDENTITY_HOST)
+	if (keeps && backend && backend->identity == IDENTITY_HOST)
 		note_host_serves();
-	verdict = connection_open(skb);
+	verdict = keeps ? open_as_client(skb, pkt, w, backend) : open_as_node(skb, pkt, w, backend);
 	return verdict ? verdict : rewrite(skb, pkt, &w->becomes);
 }
 

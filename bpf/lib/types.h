@@ -116,6 +116,8 @@ enum drop_reason {
 	DROP_TOO_BIG = 229,
 	/* The Service has no backend; the client was told by ICMP. */
 	DROP_REFUSED = 230,
+	/* A packet names a Service as direct server return does, but no pod or node may, or not this Service. */
+	DROP_SERVICE_OPTION = 231,
 	/* No reason: the end of the numbers. */
 	DROP_REASON_MAX = 255,
 };
@@ -246,13 +248,18 @@ enum seen {
 	SEEN_DATA = 8, /* anything but SYN, FIN and RST; anything at all of other protocols */
 };
 
+enum connection_flag {
+	CONNECTION_DSR = 1, /* the backend answers past this node, which sees one direction only */
+};
+
 /* One direction of a conversation. The other one is found under the reverse of becomes. */
 struct connection {
 	struct tuple becomes; /* what the packet is on the other side of the translation */
 	__u64 expires; /* nanoseconds since boot */
 	__u32 generation; /* of the pod of this node that takes part; 0: none does */
 	__u8 seen; /* enum seen */
-	__u8 reserved[27]; /* for what policy and Hubble will keep */
+	__u8 flags; /* enum connection_flag */
+	__u8 reserved[26]; /* for what policy and Hubble will keep */
 };
 _Static_assert(sizeof(struct connection) == 80, "connection");
 
@@ -275,8 +282,10 @@ struct translation {
 	struct quoted quoted;
 	__u32 generation; /* of a new connection, as in struct connection */
 	__u32 source_is_node; /* 1: of a new connection; the node's sockets have a say in its port */
+	__u32 dsr; /* 1: a connection with CONNECTION_DSR */
+	__u8 pad[4];
 };
-_Static_assert(sizeof(struct translation) == 264, "translation");
+_Static_assert(sizeof(struct translation) == 272, "translation");
 
 /* A device by which packets leave for what is neither pod nor tunnel. */
 struct card {

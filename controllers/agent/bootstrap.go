@@ -71,6 +71,7 @@ func DatapathConfig(cluster *v1alpha1.CiliumConfig, c config.Agent) dp.Config {
 	return dp.Config{
 		Native:          cluster.Spec.RoutingMode == v1alpha1.RoutingNative,
 		StackForwarding: cluster.Spec.HostForwarding == v1alpha1.ForwardingStack,
+		DirectReturn:    cluster.Spec.LoadBalancer.Mode == v1alpha1.LoadBalancerDSR,
 		TunnelPort:      uint16(cluster.Spec.TunnelPort),
 		BPFFS:           c.BPFFS,
 		ProcSysNet:      c.ProcSysNet,

@@ -20,6 +20,9 @@ type Config struct {
 	Native bool
 	// StackForwarding lets every packet cross the host's network stack (beside kube-proxy).
 	StackForwarding bool
+	// DirectReturn lets pods of other nodes answer clients outside the cluster directly; only with Native, and without
+	// StackForwarding.
+	DirectReturn bool
 	// TunnelPort is the UDP port of VXLAN.
 	TunnelPort uint16
 	// BPFFS is the folder on a bpf file system in which maps are pinned.

@@ -508,6 +508,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerAlgorithm
       default: random
+    - name: mode
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerMode
+      default: snat
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerIPPoolBlock
   map:
     fields:
@@ -520,6 +524,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: stop
       type:
         scalar: string
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerMode
+  scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.MapUsage
   map:
     fields:

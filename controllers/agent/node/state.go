@@ -85,7 +85,7 @@ func (s *State) setConfig(now, start *v1alpha1.CiliumConfig) (filterChanged bool
 
 func sameAtStart(a, b *v1alpha1.CiliumConfigSpec) bool {
 	return a.RoutingMode == b.RoutingMode && a.TunnelPort == b.TunnelPort && a.HostForwarding == b.HostForwarding &&
-		a.ClusterName == b.ClusterName
+		a.ClusterName == b.ClusterName && a.LoadBalancer == b.LoadBalancer
 }
 
 func (s *State) masquerades() bool {

@@ -38,6 +38,7 @@ const (
 	ConntrackMapScratchNat        = "scratch_nat"
 	ConntrackMapSourceRanges      = "source_ranges"
 	ConntrackProgSweepConnections = "sweep_connections"
+	ConntrackVarDirectReturn      = "direct_return"
 	ConntrackVarHostNetns         = "host_netns"
 	ConntrackVarNative            = "native"
 	ConntrackVarStackForwarding   = "stack_forwarding"
@@ -120,6 +121,7 @@ type ConntrackMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ConntrackVariableSpecs struct {
+	DirectReturn    *ebpf.VariableSpec `ebpf:"direct_return"`
 	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
@@ -199,6 +201,7 @@ func (m *ConntrackMaps) Close() error {
 //
 // It can be passed to LoadConntrackObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ConntrackVariables struct {
+	DirectReturn    *ebpf.Variable `ebpf:"direct_return"`
 	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`

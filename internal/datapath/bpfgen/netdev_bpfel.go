@@ -59,6 +59,7 @@ const (
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToBare         = "to_bare"
 	NetdevProgToNetdev       = "to_netdev"
+	NetdevVarDirectReturn    = "direct_return"
 	NetdevVarHostNetns       = "host_netns"
 	NetdevVarNative          = "native"
 	NetdevVarStackForwarding = "stack_forwarding"
@@ -144,6 +145,7 @@ type NetdevMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type NetdevVariableSpecs struct {
+	DirectReturn    *ebpf.VariableSpec `ebpf:"direct_return"`
 	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
@@ -223,6 +225,7 @@ func (m *NetdevMaps) Close() error {
 //
 // It can be passed to LoadNetdevObjects or ebpf.CollectionSpec.LoadAndAssign.
 type NetdevVariables struct {
+	DirectReturn    *ebpf.Variable `ebpf:"direct_return"`
 	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`

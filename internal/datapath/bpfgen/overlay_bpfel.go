@@ -39,6 +39,7 @@ const (
 	OverlayMapSourceRanges    = "source_ranges"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
+	OverlayVarDirectReturn    = "direct_return"
 	OverlayVarHostNetns       = "host_netns"
 	OverlayVarNative          = "native"
 	OverlayVarStackForwarding = "stack_forwarding"
@@ -122,6 +123,7 @@ type OverlayMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OverlayVariableSpecs struct {
+	DirectReturn    *ebpf.VariableSpec `ebpf:"direct_return"`
 	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
@@ -201,6 +203,7 @@ func (m *OverlayMaps) Close() error {
 //
 // It can be passed to LoadOverlayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OverlayVariables struct {
+	DirectReturn    *ebpf.Variable `ebpf:"direct_return"`
 	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`

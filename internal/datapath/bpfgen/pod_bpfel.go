@@ -40,7 +40,8 @@ type PodConnection struct {
 	Expires    uint64
 	Generation uint32
 	Seen       uint8
-	Reserved   [27]uint8
+	Flags      uint8
+	Reserved   [26]uint8
 }
 
 type PodEndpoint struct {
@@ -187,6 +188,7 @@ const (
 	PodMapSourceRanges    = "source_ranges"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
+	PodVarDirectReturn    = "direct_return"
 	PodVarHostNetns       = "host_netns"
 	PodVarNative          = "native"
 	PodVarStackForwarding = "stack_forwarding"
@@ -270,6 +272,7 @@ type PodMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type PodVariableSpecs struct {
+	DirectReturn    *ebpf.VariableSpec `ebpf:"direct_return"`
 	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
@@ -349,6 +352,7 @@ func (m *PodMaps) Close() error {
 //
 // It can be passed to LoadPodObjects or ebpf.CollectionSpec.LoadAndAssign.
 type PodVariables struct {
+	DirectReturn    *ebpf.Variable `ebpf:"direct_return"`
 	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`

@@ -86,6 +86,8 @@ const (
 	DropTooBig Reason = 229
 	// DropRefused: The Service has no backend; the client was told by ICMP.
 	DropRefused Reason = 230
+	// DropServiceOption: A packet names a Service as direct server return does, but no pod or node may, or not this Service.
+	DropServiceOption Reason = 231
 )
 
 // String is the name by which metrics and flows call it.
@@ -165,6 +167,8 @@ func (r Reason) String() string {
 		return "TOO_BIG"
 	case DropRefused:
 		return "REFUSED"
+	case DropServiceOption:
+		return "SERVICE_OPTION"
 	}
 	return "REASON_" + strconv.Itoa(int(r))
 }

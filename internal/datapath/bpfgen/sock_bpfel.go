@@ -115,6 +115,7 @@ const (
 	SockProgSockRecvmsg6     = "sock_recvmsg6"
 	SockProgSockSendmsg4     = "sock_sendmsg4"
 	SockProgSockSendmsg6     = "sock_sendmsg6"
+	SockVarDirectReturn      = "direct_return"
 	SockVarHostNetns         = "host_netns"
 	SockVarNative            = "native"
 	SockVarStackForwarding   = "stack_forwarding"
@@ -206,6 +207,7 @@ type SockMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SockVariableSpecs struct {
+	DirectReturn    *ebpf.VariableSpec `ebpf:"direct_return"`
 	HostNetns       *ebpf.VariableSpec `ebpf:"host_netns"`
 	Native          *ebpf.VariableSpec `ebpf:"native"`
 	StackForwarding *ebpf.VariableSpec `ebpf:"stack_forwarding"`
@@ -285,6 +287,7 @@ func (m *SockMaps) Close() error {
 //
 // It can be passed to LoadSockObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SockVariables struct {
+	DirectReturn    *ebpf.Variable `ebpf:"direct_return"`
 	HostNetns       *ebpf.Variable `ebpf:"host_netns"`
 	Native          *ebpf.Variable `ebpf:"native"`
 	StackForwarding *ebpf.Variable `ebpf:"stack_forwarding"`

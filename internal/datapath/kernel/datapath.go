@@ -99,6 +99,7 @@ func load(cfg datapath.Config) (*loader.Objects, error) {
 		TunnelPort:      cfg.TunnelPort,
 		Native:          cfg.Native,
 		StackForwarding: cfg.StackForwarding,
+		DirectReturn:    cfg.DirectReturn,
 		HostNetns:       own,
 	}, cfg.BPFFS)
 }

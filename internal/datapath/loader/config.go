@@ -18,6 +18,8 @@ type Config struct {
 	Native bool
 	// StackForwarding lets every packet cross the host's stack.
 	StackForwarding bool
+	// DirectReturn lets pods of other nodes answer clients of Services directly, with native routing.
+	DirectReturn bool
 	// HostNetns is the cookie of the node's network namespace: frontends at loopback addresses are for its sockets alone.
 	HostNetns uint64
 }
@@ -28,6 +30,7 @@ func (c Config) constants() map[string]any {
 		"tunnel_port":      c.TunnelPort,
 		"native":           c.Native,
 		"stack_forwarding": c.StackForwarding,
+		"direct_return":    c.DirectReturn,
 		"host_netns":       c.HostNetns,
 	}
 }

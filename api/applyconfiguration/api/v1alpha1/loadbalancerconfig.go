@@ -14,6 +14,10 @@ import (
 //
 // LoadBalancerConfig says how nodes lead what comes to Services by packets.
 type LoadBalancerConfigApplyConfiguration struct {
+	// mode is snat or dsr, for clients outside the cluster and pods of another node. With dsr the nodes must be able to
+	// send under each other's addresses, and must let IPv4 options or IPv6 destination options pass between them; dsr
+	// needs routingMode native and hostForwarding bpf. RestartRequired. Set by the user; default snat.
+	Mode *apiv1alpha1.LoadBalancerMode `json:"mode,omitempty"`
 	// algorithm is how a backend is chosen for a new connection that comes to a node by packets, from outside the cluster
 	// or from a pod past its socket: random, or maglev, by which every node chooses the same backend for the same client
 	// address and port, so that connections survive when their packets come to another node, and few move when a backend
@@ -28,6 +32,14 @@ type LoadBalancerConfigApplyConfiguration struct {
 // apply.
 func LoadBalancerConfig() *LoadBalancerConfigApplyConfiguration {
 	return &LoadBalancerConfigApplyConfiguration{}
+}
+
+// WithMode sets the Mode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Mode field is set to the value of the last call.
+func (b *LoadBalancerConfigApplyConfiguration) WithMode(value apiv1alpha1.LoadBalancerMode) *LoadBalancerConfigApplyConfiguration {
+	b.Mode = &value
+	return b
 }
 
 // WithAlgorithm sets the Algorithm field in the declarative configuration to the given value
