@@ -31,6 +31,7 @@ func TestEveryProgramLoadsWithRoomToSpare(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"tunnel":                     {TunnelPort: 8472},
 		"native routing":             {TunnelPort: 8472, Native: true},
+		"direct server return":       {TunnelPort: 8472, Native: true, DirectReturn: true},
 		"tunnel beside kube-proxy":   {TunnelPort: 8472, StackForwarding: true},
 		"native beside kube-proxy":   {TunnelPort: 8472, Native: true, StackForwarding: true},
 		"tunnel on another UDP port": {TunnelPort: 4789},
@@ -78,7 +79,11 @@ func checkCost(t *testing.T, spec *ebpf.ProgramSpec, p *ebpf.Program) {
 	}
 	verified, _ := info.VerifiedInstructions()
 	jited, _ := info.JitedSize()
-	name, stack := spec.Name, stackBytes(t, spec.Instructions, p.VerifierLog)
+	functions, err := info.FuncInfos()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, stack := spec.Name, stackBytes(t, spec.Instructions, functions, p.VerifierLog)
 	t.Logf("program %s: verified %d instructions, stack %d bytes, machine code %d bytes", name, verified, stack, jited)
 	if verified > mostVerified || stack > mostStackBytes {
 		t.Errorf("%s costs the verifier %d instructions and %d bytes of stack, want at most %d and %d",
@@ -86,23 +91,26 @@ func checkCost(t *testing.T, spec *ebpf.ProgramSpec, p *ebpf.Program) {
 	}
 }
 
-// stackBytes reads "stack depth 120+32", a program's own and those of its subprograms in their order, and returns what the
-// deepest chain of calls uses.
-func stackBytes(t *testing.T, program asm.Instructions, log string) int {
+// stackBytes reads "stack depth 120+32", a program's own and those of the subprograms that the verifier has left of it, in
+// their order, and returns what the deepest chain of calls uses.
+func stackBytes(t *testing.T, program asm.Instructions, functions btf.FuncOffsets, log string) int {
 	t.Helper()
 	found := regexp.MustCompile(`stack depth ([0-9+]+)`).FindStringSubmatch(log)
 	if found == nil {
 		t.Fatalf("the verifier's log has no stack depth:\n%s", log)
 	}
-	names, calls := callGraph(program)
-	own := map[string]int{}
-	for i, depth := range strings.Split(found[1], "+") {
-		n, err := strconv.Atoi(depth)
-		if err != nil || i >= len(names) {
-			t.Fatalf("stack depth %s of functions %v", found[1], names)
-		}
-		own[names[i]] = n
+	own, depths := map[string]int{}, strings.Split(found[1], "+")
+	if len(depths) != len(functions) {
+		t.Fatalf("stack depth %s of %d functions", found[1], len(functions))
 	}
+	for i, depth := range depths {
+		n, err := strconv.Atoi(depth)
+		if err != nil {
+			t.Fatalf("stack depth %s: %v", found[1], err)
+		}
+		own[functions[i].Func.Name] = n
+	}
+	first, calls := callGraph(program)
 	var deepest func(name string) int
 	deepest = func(name string) int {
 		below := 0
@@ -111,20 +119,22 @@ func stackBytes(t *testing.T, program asm.Instructions, log string) int {
 		}
 		return own[name] + below
 	}
-	return deepest(names[0])
+	return deepest(first)
 }
 
-// callGraph lists the functions of a program in their order, and whom each of them calls.
-func callGraph(program asm.Instructions) (names []string, calls map[string][]string) {
+// callGraph names the first function of a program, and whom each of them calls.
+func callGraph(program asm.Instructions) (first string, calls map[string][]string) {
 	calls = map[string][]string{}
+	name := program[0].Symbol()
+	first = name
 	for i := range program {
 		instruction := &program[i]
-		if symbol := instruction.Symbol(); symbol != "" && (i == 0 || btf.FuncMetadata(instruction) != nil) {
-			names = append(names, symbol)
+		if symbol := instruction.Symbol(); symbol != "" && btf.FuncMetadata(instruction) != nil {
+			name = symbol
 		}
 		if instruction.IsFunctionReference() {
-			calls[names[len(names)-1]] = append(calls[names[len(names)-1]], instruction.Reference())
+			calls[name] = append(calls[name], instruction.Reference())
 		}
 	}
-	return names, calls
+	return first, calls
 }
