@@ -21,13 +21,18 @@ const nodePort, backendPort = 30080, 8080
 // publish leads to these backends, or to none, in both protocols.
 func (g gate) publish(t *testing.T, at string, scope service.Scope, e service.Entry, backends ...string) {
 	t.Helper()
+	g.publishPort(t, netip.AddrPortFrom(netip.MustParseAddr(at), nodePort), scope, e, backends...)
+}
+
+func (g gate) publishPort(t *testing.T, at netip.AddrPort, scope service.Scope, e service.Entry, backends ...string) {
+	t.Helper()
 	e.ID, e.Count = 7, uint32(len(backends))
 	diff := service.Diff{PutBackends: map[service.Slot]netip.AddrPort{}, PutFrontends: map[service.Frontend]service.Entry{}}
 	for i, addr := range backends {
 		diff.PutBackends[service.Slot{ID: 7, Index: uint32(i)}] = netip.AddrPortFrom(netip.MustParseAddr(addr), backendPort)
 	}
 	for _, protocol := range []service.Protocol{service.TCP, service.UDP} {
-		frontend := service.Frontend{Addr: netip.AddrPortFrom(netip.MustParseAddr(at), nodePort), Protocol: protocol, Scope: scope}
+		frontend := service.Frontend{Addr: at, Protocol: protocol, Scope: scope}
 		diff.PutFrontends[frontend] = e
 	}
 	must(t, g.maps.WriteServices(diff))

@@ -36,6 +36,8 @@ type frame struct {
 	// dontFragment sets DF of IPv4.
 	dontFragment bool
 	fragment     fragment
+	// service is the address and port in the option of direct server return, if there is one.
+	service string
 	// extensions are the types of IPv6 extension headers before the payload, each of 8 bytes.
 	extensions []byte
 	// protocol is UDP when it is zero.
@@ -114,10 +116,10 @@ func (f frame) sum(message []byte, at int, src, dst netip.Addr) []byte {
 }
 
 func (f frame) ipv4(src, dst netip.Addr) []byte {
-	body := f.l4(src, dst)
-	b := make([]byte, 20, 20+len(body))
-	b[0], b[8], b[9] = 0x45, f.ttl, f.protocol
-	binary.BigEndian.PutUint16(b[2:], uint16(20+len(body)))
+	body, option := f.l4(src, dst), f.option(0x9a, 8)
+	b := append(make([]byte, 20, 20+len(option)+len(body)), option...)
+	b[0], b[8], b[9] = 0x45+byte(len(option)/4), f.ttl, f.protocol
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)+len(body)))
 	binary.BigEndian.PutUint16(b[4:], uint16(f.fragment.id))
 	place := uint16(f.fragment.offset / 8)
 	if f.fragment.more {
@@ -155,12 +157,28 @@ func (f frame) ipv6(src, dst netip.Addr) []byte {
 		}
 		next = kind
 	}
+	if option := f.option(0x1b, 20); option != nil {
+		next, body = protoDstOpts, append(append([]byte{next, 2}, option...), body...)
+	}
 	b := make([]byte, 40, 40+len(body))
 	b[0], b[6], b[7] = 0x60, next, f.ttl
 	binary.BigEndian.PutUint16(b[4:], uint16(len(body)))
 	copy(b[8:], src.AsSlice())
 	copy(b[24:], dst.AsSlice())
 	return append(b, body...)
+}
+
+// option names the Service. For IPv4 the port comes first; for IPv6 it is last, and padded.
+func (f frame) option(kind, length byte) []byte {
+	if f.service == "" {
+		return nil
+	}
+	at := netip.MustParseAddrPort(f.service)
+	port := binary.BigEndian.AppendUint16(nil, at.Port())
+	if at.Addr().Is4() {
+		return append(append([]byte{kind, length}, port...), at.Addr().AsSlice()...)
+	}
+	return append(append(append([]byte{kind, length}, at.Addr().AsSlice()...), port...), 0, 0)
 }
 
 // arp is an ARP packet's part behind the Ethernet header.
