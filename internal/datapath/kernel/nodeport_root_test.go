@@ -248,15 +248,14 @@ func TestNodePortsLearnTheMTU(t *testing.T) {
 // TestConnectionsOutliveTheAgent: one of the world to a node port with its backend on another node, and one of a pod to
 // the world.
 func TestConnectionsOutliveTheAgent(t *testing.T) {
-	for _, name := range []string{"tunnel", "native"} {
+	for name, m := range map[string]mode{"tunnel": modes()["tunnel"], "native": modes()["native"], "direct server return": dsr()} {
 		t.Run(name, func(t *testing.T) {
-			m := modes()[name]
 			c := newCluster(t, m)
 			n, backend := c.nodes[0], c.nodes[1].pods[0]
 			var talks []func() error
 			for i, addr := range n.want.Addrs {
 				at := netip.AddrPortFrom(addr, nodePort)
-				n.publish(t, at, service.Entry{}, backend.Addrs[i])
+				c.publishNodePort(t, nodePort, backend.Addrs[i])
 				talks = append(talks,
 					c.open(t, c.world, at, backend.netns, netip.AddrPortFrom(backend.Addrs[i], backendPort)),
 					c.open(t, n.pods[0].netns, netip.AddrPortFrom(addrs(world4, world6)[i], backendPort), c.world,
