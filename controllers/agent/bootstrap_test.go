@@ -136,11 +136,12 @@ func TestReportFailure(t *testing.T) {
 func TestDatapathConfig(t *testing.T) {
 	c := usable()
 	c.Spec.RoutingMode, c.Spec.HostForwarding, c.Spec.TunnelPort = v1alpha1.RoutingNative, v1alpha1.ForwardingStack, 4789
-	want := dp.Config{Native: true, StackForwarding: true, TunnelPort: 4789, BPFFS: "/bpf", ProcSysNet: "/proc"}
+	c.Spec.LoadBalancer.Mode = v1alpha1.LoadBalancerDSR
+	want := dp.Config{Native: true, StackForwarding: true, DirectReturn: true, TunnelPort: 4789, BPFFS: "/bpf", ProcSysNet: "/proc"}
 	if diff := cmp.Diff(want, DatapathConfig(c, config.Agent{BPFFS: "/bpf", ProcSysNet: "/proc"})); diff != "" {
 		t.Errorf("datapath (-want +got):\n%s", diff)
 	}
-	if got := DatapathConfig(usable(), config.Agent{}); got.Native || got.StackForwarding {
-		t.Errorf("the default is %v, want the tunnel and no stack", got)
+	if got := DatapathConfig(usable(), config.Agent{}); got.Native || got.StackForwarding || got.DirectReturn {
+		t.Errorf("the default is %v, want the tunnel, no stack, and answers by the node that was asked", got)
 	}
 }

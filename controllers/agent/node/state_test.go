@@ -25,6 +25,8 @@ func TestGenerationThatRuns(t *testing.T) {
 		{"the tunnel port", func(s *v1alpha1.CiliumConfigSpec) { s.TunnelPort = 4789 }, 5},
 		{"the tunnel port, back", func(s *v1alpha1.CiliumConfigSpec) { s.TunnelPort = 8472 }, 7},
 		{"the forwarding", func(s *v1alpha1.CiliumConfigSpec) { s.HostForwarding = v1alpha1.ForwardingStack }, 7},
+		{"the forwarding, back", func(s *v1alpha1.CiliumConfigSpec) { s.HostForwarding = v1alpha1.ForwardingBPF }, 9},
+		{"the way of answers", func(s *v1alpha1.CiliumConfigSpec) { s.LoadBalancer.Mode = v1alpha1.LoadBalancerDSR }, 9},
 	}
 	for i, s := range steps {
 		w.configure(func(c *v1alpha1.CiliumConfig) { s.change(&c.Spec); c.Generation = int64(i + 1) })

@@ -250,6 +250,17 @@ func TestConfigRules(t *testing.T) {
 		"an unknown algorithm": {
 			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Algorithm = "roulette" }, want: "loadBalancer.algorithm",
 		},
+		"an unknown mode of the load balancer": {
+			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Mode = "magic" }, want: "loadBalancer.mode",
+		},
+		"direct return through the tunnel": {change: direct, want: "dsr needs routingMode native"},
+		"direct return beside kube-proxy": {
+			change: func(c *v1alpha1.CiliumConfig) {
+				direct(c)
+				c.Spec.RoutingMode, c.Spec.HostForwarding = v1alpha1.RoutingNative, v1alpha1.ForwardingStack
+			},
+			want: "hostForwarding bpf",
+		},
 		"an empty label prefix": {
 			change: func(c *v1alpha1.CiliumConfig) { c.Spec.Identity.ExcludeLabels = []string{""} }, want: "excludeLabels",
 		},
@@ -267,6 +278,17 @@ func TestConfigRules(t *testing.T) {
 	}
 }
 
+func direct(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Mode = v1alpha1.LoadBalancerDSR }
+
+func TestConfigOfDirectReturn(t *testing.T) {
+	c := newCluster(t)
+	cfg := build.Config(24, "10.77.0.0/16")
+	direct(cfg)
+	cfg.Spec.RoutingMode = v1alpha1.RoutingNative
+	c.make(cfg)
+	c.check(c.get(cfg))
+}
+
 func TestConfigDefaults(t *testing.T) {
 	c := newCluster(t)
 	cfg := config()
@@ -278,7 +300,7 @@ func TestConfigDefaults(t *testing.T) {
 	want := v1alpha1.CiliumConfigSpec{
 		ClusterName: "default", IPAM: v1alpha1.IPAMConfig{Mode: v1alpha1.IPAMClusterPool}, RoutingMode: v1alpha1.RoutingTunnel,
 		TunnelPort: 8472, HostForwarding: v1alpha1.ForwardingBPF, Masquerade: v1alpha1.MasqueradeEnabled,
-		LoadBalancer: v1alpha1.LoadBalancerConfig{Algorithm: v1alpha1.AlgorithmRandom},
+		LoadBalancer: v1alpha1.LoadBalancerConfig{Mode: v1alpha1.LoadBalancerSNAT},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)
