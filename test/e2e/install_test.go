@@ -58,11 +58,15 @@ func routing(t *testing.T, c *framework.Cluster) v1alpha1.RoutingMode {
 
 func setRouting(t *testing.T, c *framework.Cluster, mode v1alpha1.RoutingMode) {
 	t.Helper()
+	patchConfig(t, c, fmt.Sprintf(`{"spec":{"routingMode":%q}}`, mode))
+}
+
+func patchConfig(t *testing.T, c *framework.Cluster, patch string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	config := &v1alpha1.CiliumConfig{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.ConfigName}}
-	patch := fmt.Appendf(nil, `{"spec":{"routingMode":%q}}`, mode)
-	if err := c.Patch(ctx, config, client.RawPatch("application/merge-patch+json", patch)); err != nil {
+	if err := c.Patch(ctx, config, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
 		t.Error(err)
 	}
 }
