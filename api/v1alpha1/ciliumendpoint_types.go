@@ -195,11 +195,14 @@ type CiliumEndpoint struct {
 
 	// spec says which sandbox wants to be attached. Set by the CNI plugin; immutable.
 	// +required
+	// +structType=atomic
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: delete the endpoint's pod instead"
 	Spec CiliumEndpointSpec `json:"spec"`
 
-	// status says how far the attachment has come. Set by the agent of spec.nodeName.
+	// status says how far the attachment has come. Set by the agent of spec.nodeName. It is written whole, on the
+	// resourceVersion that was read: who applies a part of it removes the rest.
 	// +optional
+	// +structType=atomic
 	Status CiliumEndpointStatus `json:"status,omitzero"`
 }
 

@@ -7,7 +7,8 @@
 // CNI plugin lives on the same token: it creates, reads and deletes endpoints.
 //
 // +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints/status;ciliumnodes/status,verbs=patch
+// +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints/status,verbs=update
+// +kubebuilder:rbac:groups=cilium.io,resources=ciliumnodes/status,verbs=patch
 // +kubebuilder:rbac:groups=cilium.io,resources=ciliumnodes;ciliumconfigs;ciliumidentities,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch

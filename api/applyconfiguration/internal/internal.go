@@ -122,9 +122,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumEndpointSpec
+        elementRelationship: atomic
     - name: status
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumEndpointStatus
+        elementRelationship: atomic
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.CiliumEndpointSpec
   map:
     fields:

@@ -79,21 +79,21 @@ func (r *Reconciler) publish(ctx context.Context, a *attachment, o outcome) (ctr
 		if err := r.giveUp(ctx, a, t); err != nil {
 			return ctrl.Result{}, err
 		}
-		return r.lookAgain(a, o), r.applyStatus(ctx, a)
+		return r.lookAgain(a, o), r.writeStatus(ctx, a)
 	case o.err != nil:
 		a.fail(v1alpha1.ReasonDatapathError, o.err.Error())
 	case o.wait != wait{}:
 		a.fail(o.wait.reason, o.wait.message)
 	default:
 		a.ready()
-		return r.lookAgain(a, o), r.applyStatus(ctx, a)
+		return r.lookAgain(a, o), r.writeStatus(ctx, a)
 	}
 	if age := r.Clock.Since(a.seen); age < publishAfter && o.err == nil {
 		return ctrl.Result{RequeueAfter: publishAfter - age}, nil
 	} else if age < publishAfter {
 		return ctrl.Result{}, o.err
 	}
-	return r.lookAgain(a, o), errors.Join(o.err, r.applyStatus(ctx, a))
+	return r.lookAgain(a, o), errors.Join(o.err, r.writeStatus(ctx, a))
 }
 
 // giveUp takes an endpoint that can never work out of the datapath, once.

@@ -145,14 +145,14 @@ func (w *world) clients(objects []client.Object) client.Client {
 			w.writes["release"]++
 			return c.Patch(ctx, obj, patch, opts...)
 		},
-		SubResourceApply: func(ctx context.Context, c client.Client, sub string, obj runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 			w.writes[sub]++
 			if len(w.failStatus) > 0 {
 				err := w.failStatus[0]
 				w.failStatus = w.failStatus[1:]
 				return err
 			}
-			return c.SubResource(sub).Apply(ctx, obj, opts...)
+			return c.SubResource(sub).Update(ctx, obj, opts...)
 		},
 	})
 }

@@ -62,7 +62,7 @@ func New(c client.Client, live client.Reader, recorder events.EventRecorder, clo
 // +kubebuilder:rbac:groups="",resources=pods;nodes;namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get
 // +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints,verbs=get;list;watch;patch;delete
-// +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints/status,verbs=patch
+// +kubebuilder:rbac:groups=cilium.io,resources=ciliumendpoints/status,verbs=update
 // +kubebuilder:rbac:groups=cilium.io,resources=ciliumnodes;ciliumidentities;ciliumconfigs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -18,10 +18,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	v1alpha1ac "github.com/ciliate-io/ciliate/api/applyconfiguration/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
-	"github.com/ciliate-io/ciliate/controllers/internal/status"
 	"github.com/ciliate-io/ciliate/controllers/operator/internal/translate"
 	"github.com/ciliate-io/ciliate/internal/identity"
 )
@@ -214,21 +212,21 @@ func (r *Reconciler) canChoose(ctx context.Context, labels identity.Labels) (boo
 
 // write sets the condition, or removes it: absent means trusted.
 func (r *Reconciler) write(ctx context.Context, ep *v1alpha1.CiliumEndpoint, against *charge) error {
-	// Without a status it takes away what it said before; an empty status could leave a null, which is invalid.
-	apply := v1alpha1ac.CiliumEndpoint(ep.Name, ep.Namespace).WithResourceVersion(ep.ResourceVersion)
-	changed := meta.FindStatusCondition(ep.Status.Conditions, v1alpha1.ConditionUntrusted) != nil
-	if against != nil {
-		out := v1alpha1ac.CiliumEndpointStatus()
-		changed = status.SetCondition(&out.Conditions, ep.Status.Conditions, metav1.Condition{
+	// The status is one value: the agent's part goes back as it was read, or not at all (409, judge again).
+	judged := ep.DeepCopy()
+	changed := false
+	if against == nil {
+		changed = meta.RemoveStatusCondition(&judged.Status.Conditions, v1alpha1.ConditionUntrusted)
+	} else {
+		changed = meta.SetStatusCondition(&judged.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionUntrusted, Status: metav1.ConditionTrue, ObservedGeneration: ep.Generation,
 			LastTransitionTime: metav1.NewTime(r.now()), Reason: against.reason, Message: against.message,
 		})
-		apply.WithStatus(out)
 	}
 	if !changed {
 		return nil
 	}
-	if err := r.client.Status().Apply(ctx, apply, fieldOwner, client.ForceOwnership); err != nil {
+	if err := r.client.Status().Update(ctx, judged, fieldOwner); err != nil {
 		return fmt.Errorf("write the condition %s: %w", v1alpha1.ConditionUntrusted, err)
 	}
 	if against != nil {

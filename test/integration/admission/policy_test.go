@@ -143,8 +143,8 @@ func testOthers(t *testing.T, c *cluster) {
 		return patch(ctx, c, w.other, `{"metadata":{"finalizers":null}}`)
 	}
 	judge := func(ctx context.Context, c client.Client, w world) error {
-		status := endpointStatus(w.own.Name, condition(v1alpha1.ConditionUntrusted, metav1.ConditionFalse))
-		return c.Status().Apply(ctx, status, client.FieldOwner("cilium-operator"))
+		w.own.Status.Conditions = nil
+		return c.Status().Update(ctx, w.own)
 	}
 	assign := func(ctx context.Context, c client.Client, w world) error {
 		w.otherNode.Spec.IPAM.PodCIDRs = []string{"10.0.1.0/24"}

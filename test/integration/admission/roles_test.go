@@ -20,7 +20,7 @@ func testRoles(t *testing.T, c *cluster) {
 	const read = "get,list,watch"
 	want := map[string]string{
 		"cilium.io/ciliumendpoints":                      read + ",create,patch,delete",
-		"cilium.io/ciliumendpoints/status":               "patch",
+		"cilium.io/ciliumendpoints/status":               "update",
 		"cilium.io/ciliumnodes":                          read,
 		"cilium.io/ciliumnodes/status":                   "patch",
 		"cilium.io/ciliumconfigs":                        read,

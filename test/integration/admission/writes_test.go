@@ -67,12 +67,16 @@ func endpointWrites() map[string]writeCase {
 func endpointStatusWrites() map[string]writeCase {
 	const verdict = "the condition Untrusted is the operator's"
 	return map[string]writeCase{
-		"applies the status of an endpoint of its node": {write: func(ctx context.Context, c client.Client, w world) error {
-			return c.Status().Apply(ctx, endpointStatus(w.own.Name, ready()), owner)
+		"updates the status of an endpoint of its node": {write: func(ctx context.Context, c client.Client, w world) error {
+			w.own.Status.EndpointID = 7
+			return c.Status().Update(ctx, w.own)
 		}},
 		"applies the status of an endpoint of another node": {write: func(ctx context.Context, c client.Client, w world) error {
-			return c.Status().Apply(ctx, endpointStatus(w.other.Name, ready()), owner)
+			return c.Status().Apply(ctx, endpointStatus(w.other.Name, ready()), owner, client.ForceOwnership)
 		}, wantDenied: foreignEndpoint},
+		"leaves the operator's verdict out": {write: func(ctx context.Context, c client.Client, w world) error {
+			return c.Status().Apply(ctx, endpointStatus(w.own.Name, ready()), owner, client.ForceOwnership)
+		}, wantDenied: verdict},
 		"updates the status of an endpoint of another node": {write: func(ctx context.Context, c client.Client, w world) error {
 			w.other.Status.EndpointID = 7
 			return c.Status().Update(ctx, w.other)

@@ -106,7 +106,7 @@ func TestAPIServerIsAway(t *testing.T) {
 	if stays.ready() != "True/Ready" || stays.device() == nil {
 		t.Errorf("Ready of the pod that stays is %q", stays.ready())
 	}
-	n.wrote("ciliumendpoints", "stays", map[string]int{"create": 1, "patch status": 1})
+	n.wrote("ciliumendpoints", "stays", map[string]int{"create": 1, "update status": 1})
 }
 
 // killAPIServer ends it at once: told to stop, it would wait for its watchers for a minute.

@@ -45,7 +45,7 @@ func TestLifeOfAPod(t *testing.T) {
 	}
 	p.del()
 	p.gone()
-	want := map[string]int{"create": 1, "patch status": 1, "delete": 1, "patch": 1}
+	want := map[string]int{"create": 1, "update status": 1, "delete": 1, "patch": 1}
 	n.wrote("ciliumendpoints", p.name, want)
 	n.nothingLeft()
 }
@@ -175,7 +175,7 @@ func TestLabelChange(t *testing.T) {
 		}
 		return n.hasRow(p.get().Status.Addresses[0].IP+"/32", dp.Identity(1002), "")
 	})
-	n.wrote("ciliumendpoints", p.name, map[string]int{"create": 1, "patch status": 2})
+	n.wrote("ciliumendpoints", p.name, map[string]int{"create": 1, "update status": 2})
 }
 
 // An object of the operator comes late.

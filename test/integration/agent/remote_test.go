@@ -11,11 +11,11 @@ import (
 	"slices"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	ac "github.com/ciliate-io/ciliate/api/applyconfiguration/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/test/build"
@@ -70,10 +70,18 @@ func (n *node) remote(name, nodeName, ip string) *v1alpha1.CiliumEndpoint {
 // distrust does what the operator does to an endpoint that claims what is not its own.
 func distrust(t *testing.T, cep *v1alpha1.CiliumEndpoint) {
 	t.Helper()
-	condition := metav1ac.Condition().WithType(v1alpha1.ConditionUntrusted).WithStatus(metav1.ConditionTrue).
-		WithReason(v1alpha1.ReasonPodNotOnNode).WithMessage("The pod is elsewhere").WithLastTransitionTime(metav1.Now())
-	config := ac.CiliumEndpoint(cep.Name, cep.Namespace).WithStatus(ac.CiliumEndpointStatus().WithConditions(condition))
-	if err := theCluster.client.Status().Apply(t.Context(), config, client.FieldOwner("cilium-operator"), client.ForceOwnership); err != nil {
+	condition := metav1.Condition{
+		Type: v1alpha1.ConditionUntrusted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPodNotOnNode,
+		Message: "The pod is elsewhere", LastTransitionTime: metav1.Now(),
+	}
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		if err := theCluster.client.Get(t.Context(), client.ObjectKeyFromObject(cep), cep); err != nil {
+			return err
+		}
+		meta.SetStatusCondition(&cep.Status.Conditions, condition)
+		return theCluster.client.Status().Update(t.Context(), cep)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }

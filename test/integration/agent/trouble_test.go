@@ -59,12 +59,17 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t
 // writes puts troubles into the agent's writes to endpoints.
 func (d *troubled) writes(next http.RoundTripper) http.RoundTripper {
 	return transport(func(r *http.Request) (answer *http.Response, err error) {
-		if r.Method != http.MethodPatch || !strings.Contains(r.URL.Path, "/ciliumendpoints/") {
+		if !strings.Contains(r.URL.Path, "/ciliumendpoints/") {
 			return next.RoundTrip(r)
 		}
-		method := release
-		if strings.HasSuffix(r.URL.Path, "/status") {
+		var method string
+		switch status := strings.HasSuffix(r.URL.Path, "/status"); {
+		case status && r.Method == http.MethodPut:
 			method = statusWrite
+		case !status && r.Method == http.MethodPatch:
+			method = release
+		default:
+			return next.RoundTrip(r)
 		}
 		err = d.in(method, func() error { answer, err = next.RoundTrip(r); return err })
 		return answer, err

@@ -23,7 +23,8 @@ type CiliumEndpointApplyConfiguration struct {
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec says which sandbox wants to be attached. Set by the CNI plugin; immutable.
 	Spec *CiliumEndpointSpecApplyConfiguration `json:"spec,omitempty"`
-	// status says how far the attachment has come. Set by the agent of spec.nodeName.
+	// status says how far the attachment has come. Set by the agent of spec.nodeName. It is written whole, on the
+	// resourceVersion that was read: who applies a part of it removes the rest.
 	Status *CiliumEndpointStatusApplyConfiguration `json:"status,omitempty"`
 }
 
