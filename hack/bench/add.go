@@ -42,6 +42,9 @@ func measureAdd(ctx context.Context, c *cluster, s *section) error {
 		s.table(append([][]string{{"step", "ms"}}, alone.breakdown(floor)...)...)
 		s.say("Of the %d at once, from the first start to the last end, the same steps (means):", burst)
 		s.table(append([][]string{{"step", "ms"}}, together.breakdown(floor)...)...)
+		s.say("Who works for it, as the kernel counts processor time: a process of the control plane has its name alone.")
+		s.say("")
+		sayConsumers(s, alone, together)
 		return nil
 	})
 }
@@ -71,6 +74,7 @@ type life struct {
 	add, del []deed
 	seen     map[string]sighting
 	phases   phases
+	used     consumers // for each ADD
 	atOnce   bool
 }
 
@@ -89,6 +93,10 @@ func (c *cluster) addAndDelete(ctx context.Context, app string, n int, atOnce bo
 	if err != nil {
 		return l, err
 	}
+	used, err := c.consumers(ctx)
+	if err != nil {
+		return l, err
+	}
 	l.add, err = c.cni(ctx, "ADD", pods, atOnce)
 	l.seen = watcher.stop(n)
 	if err != nil {
@@ -99,6 +107,12 @@ func (c *cluster) addAndDelete(ctx context.Context, app string, n int, atOnce bo
 		return l, err
 	}
 	l.phases = phasesBetween(before, after)
+	using, err := c.consumers(ctx)
+	if err != nil {
+		return l, err
+	}
+	l.used = using.since(used, n)
+	l.used["cilium-cni"] = meanCPU(l.add)
 	l.del, err = c.cni(ctx, "DEL", pods, atOnce)
 	return l, errors.Join(err, c.unbind(ctx, pods))
 }
@@ -132,6 +146,14 @@ func (c *cluster) withoutKubelet(ctx context.Context, deed func() error) error {
 		}
 		return errors.Join(deed(), c.kubelet(context.WithoutCancel(ctx), "start"))
 	})
+}
+
+func meanCPU(deeds []deed) time.Duration {
+	all := make([]time.Duration, len(deeds))
+	for i, d := range deeds {
+		all[i] = d.CPU
+	}
+	return mean(all)
 }
 
 func times(deeds []deed) []time.Duration {
