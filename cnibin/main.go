@@ -7,6 +7,12 @@
 // UID in each, and no success without a Ready that belongs to this very sandbox.
 //
 // One CNI verb a file; client.go speaks to the apiserver, wait.go watches one object.
+//
+// How many processors there are does not matter to it, see main: the runtime need not read the node's mounts to find out
+// how many its cgroup may use.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
@@ -14,6 +20,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -69,6 +76,9 @@ func newPlugin() *plugin {
 }
 
 func main() {
+	// The plugin waits for one thing after another. Each further processor has its own caches of memory, its own threads
+	// and their wake-ups, and a process of milliseconds pays for little else than the pages that it touches first.
+	runtime.GOMAXPROCS(1)
 	p := newPlugin()
 	skel.PluginMainFuncs(skel.CNIFuncs{
 		Add:    p.add,
