@@ -195,7 +195,7 @@ func TestAnnouncementSurvivesItsAgent(t *testing.T) {
 func TestLoadBalancerAnswersTheWorld(t *testing.T) {
 	c := framework.Open(t)
 	createPool(t, c)
-	c.StartPods(t, server("lb-1", "lb", c.Nodes[0]), server("lb-2", "lb", c.Nodes[1]))
+	pod := c.StartPods(t, netexec("lb-client", c.Nodes[0]), server("lb-1", "lb", c.Nodes[0]), server("lb-2", "lb", c.Nodes[1]))[0]
 	svc := createService(t, c, "lb", "lb", func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer })
 	addrs := given(t, c, svc)
 	var script, guarded strings.Builder
@@ -209,6 +209,10 @@ func TestLoadBalancerAnswersTheWorld(t *testing.T) {
 	for _, from := range append([]*framework.Node{c.World()}, c.Nodes...) {
 		succeeds(t, from, from.Name+" to reach both backends", script.String())
 	}
+	framework.Eventually(t, 30*time.Second, "a pod to reach both backends", func(ctx context.Context) error {
+		_, err := c.Exec(ctx, pod.Name, "sh", "-c", "set -e; "+script.String())
+		return err
+	})
 	if node, err := announcer(t.Context(), t, c, svc); err != nil {
 		t.Error(err)
 	} else {
