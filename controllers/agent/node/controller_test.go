@@ -111,7 +111,7 @@ func TestServicesProgrammed(t *testing.T) {
 			services: Services{Short: []string{"ns/a", "ns/b", "ns/c", "ns/d", "ns/e", "ns/f"}, Contested: []string{"ns/g"}},
 			want:     "False/MapFull",
 			wantMessage: "The maps have no room for all of some Services, so that clients on this node do not reach each of their " +
-				"backends, or are not let in: ns/a, ns/b, ns/c, ns/d, ns/e and 1 more",
+				"backends, are not let in, or are led at random where Maglev should choose: ns/a, ns/b, ns/c, ns/d, ns/e and 1 more",
 		},
 		"two want one node port": {
 			services:    Services{Contested: []string{"ns/b (ns/a has 192.0.2.1:30080)"}},

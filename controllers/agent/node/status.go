@@ -75,7 +75,7 @@ func (r *Reconciler) servicesProgrammed() metav1.Condition {
 		reason, message = v1alpha1.ReasonDatapathError, "The last change of Services did not come through: "+s.Problem
 	case len(s.Short) > 0:
 		reason, message = v1alpha1.ReasonMapFull, "The maps have no room for all of some Services, so that clients on this node "+
-			"do not reach each of their backends, or are not let in: "+some(s.Short)
+			"do not reach each of their backends, are not let in, or are led at random where Maglev should choose: "+some(s.Short)
 	case len(s.Contested) > 0:
 		reason, message = v1alpha1.ReasonContested, "Some Services are not reached at an address of theirs, because another one "+
 			"has it: "+some(s.Contested)
