@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
 
 	"github.com/ciliate-io/ciliate/internal/datapath/bpfgen"
 )
@@ -63,52 +62,6 @@ func adoptMap(pin string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 		return nil, errors.Join(fmt.Errorf("pin map %s: %w", spec.Name, err), m.Close())
 	}
 	return m, nil
-}
-
-// sameLayout compares the structs of key and value as the kernel remembers them with those of the object, because fields
-// may change while sizes stay. Of maps in a map it remembers sizes alone.
-func sameLayout(m *ebpf.Map, spec *ebpf.MapSpec) bool {
-	if spec.InnerMap != nil {
-		return takes(m, spec.InnerMap)
-	}
-	handle, err := m.Handle()
-	if err != nil {
-		return false
-	}
-	defer handle.Close()
-	remembered, err := handle.Spec(nil)
-	if err != nil {
-		return false
-	}
-	for _, want := range []btf.Type{spec.Key, spec.Value} {
-		if _, ok := want.(*btf.Struct); !ok {
-			continue
-		}
-		var have *btf.Struct
-		if remembered.TypeByName(want.TypeName(), &have) != nil || layout(have) != layout(want) {
-			return false
-		}
-	}
-	return true
-}
-
-// takes tries whether a map of maps takes such a one, under a number that is nobody's.
-func takes(m *ebpf.Map, inner *ebpf.MapSpec) bool {
-	probe, err := ebpf.NewMap(inner)
-	if err != nil {
-		return false
-	}
-	defer probe.Close()
-	return m.Put(uint32(0), probe) == nil && m.Delete(uint32(0)) == nil
-}
-
-// layout is a type as text: names, offsets by order, and sizes of all fields.
-func layout(t btf.Type) string {
-	text, err := (&btf.GoFormatter{}).TypeDeclaration("layout", t)
-	if err != nil {
-		return err.Error()
-	}
-	return text
 }
 
 // adoptPrograms returns all programs, pinned ones where they were loaded from the same build with the same configuration
