@@ -126,6 +126,16 @@ static __always_inline __u64 lifetime_of_half(__u8 protocol, __u8 seen)
 	return lifetime(protocol, seen, seen);
 }
 
+/* What the flags of a segment show of its direction. */
+static __always_inline __u8 seen_by_flags(__u8 flags)
+{
+	if (flags & TCP_RST)
+		return SEEN_RST;
+	if (flags & TCP_FIN)
+		return SEEN_FIN | SEEN_DATA;
+	return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? SEEN_SYN : SEEN_DATA;
+}
+
 /* What a packet shows of its direction. */
 static __always_inline __u8 seen_in(struct __sk_buff *skb, const struct packet *pkt)
 {
@@ -134,11 +144,7 @@ static __always_inline __u8 seen_in(struct __sk_buff *skb, const struct packet *
 	if (pkt->protocol != PROTOCOL_TCP || pkt->fragment == FRAGMENT_LATER ||
 	    bpf_skb_load_bytes(skb, pkt->l4_offset + TCP_FLAGS, &flags, sizeof(flags)))
 		return SEEN_DATA;
-	if (flags & TCP_RST)
-		return SEEN_RST;
-	if (flags & TCP_FIN)
-		return SEEN_FIN | SEEN_DATA;
-	return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? SEEN_SYN : SEEN_DATA;
+	return seen_by_flags(flags);
 }
 
 #endif

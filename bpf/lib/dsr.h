@@ -114,7 +114,7 @@ __noinline int open_led(struct __sk_buff *skb)
 	tuple_of(&w->becomes, pkt);
 	c = connection_lookup(&w->from);
 	if (c && tuple_equal(&c->becomes, &w->becomes) && connection_is_current(&w->from, c) &&
-	    connection_keep(skb, pkt, w, c))
+	    connection_keep(w, c, seen_in(skb, pkt)))
 		return TC_ACT_OK;
 	make_way(w);
 	w->generation = local->generation;
@@ -163,7 +163,7 @@ __noinline int keep_led(struct __sk_buff *skb)
 		return NAT_FOREIGN;
 	tuple_reverse(&w->from, &c->becomes);
 	c = connection_lookup(&w->from);
-	return c && connection_keep(skb, pkt, w, c) ? TC_ACT_OK : NAT_FOREIGN;
+	return c && connection_keep(w, c, seen_in(skb, pkt)) ? TC_ACT_OK : NAT_FOREIGN;
 }
 
 /* What another node may have led to a pod of ours, for whom the client has no name but the

@@ -26,7 +26,7 @@ static __always_inline struct packet *begin(struct __sk_buff *skb)
 	return pkt;
 }
 
-static __always_inline void count(const struct packet *pkt, enum direction direction, __u8 reason)
+static __always_inline void count(__u32 bytes, enum direction direction, __u8 reason)
 {
 	__u32 row = (direction - DIRECTION_INGRESS) << METRIC_DIRECTION_SHIFT | reason;
 	struct metric *m = bpf_map_lookup_elem(&metrics, &row);
@@ -34,7 +34,7 @@ static __always_inline void count(const struct packet *pkt, enum direction direc
 	if (!m)
 		return;
 	m->packets++;
-	m->bytes += pkt->bytes;
+	m->bytes += bytes;
 }
 
 /* Turns a verdict into a TC action. A drop counts in the direction of the program; a forwarded
@@ -44,15 +44,15 @@ static __always_inline void count(const struct packet *pkt, enum direction direc
 static __always_inline int finish(const struct packet *pkt, int verdict, enum direction direction)
 {
 	if (verdict < 0) {
-		count(pkt, direction, -verdict);
+		count(pkt->bytes, direction, -verdict);
 		return TC_ACT_SHOT;
 	}
 	if (pkt->reason && !pkt->from_pod && !pkt->to_pod)
-		count(pkt, direction, pkt->reason);
+		count(pkt->bytes, direction, pkt->reason);
 	if (pkt->from_pod)
-		count(pkt, DIRECTION_EGRESS, pkt->reason);
+		count(pkt->bytes, DIRECTION_EGRESS, pkt->reason);
 	if (pkt->to_pod)
-		count(pkt, DIRECTION_INGRESS, pkt->reason);
+		count(pkt->bytes, DIRECTION_INGRESS, pkt->reason);
 	return verdict;
 }
 

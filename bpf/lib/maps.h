@@ -110,6 +110,18 @@ struct {
 	__type(value, struct card);
 } cards SEC(".maps");
 
+/* Card -> its MAC: from_wire forwards what comes in by it, and by it what came in by another. Written
+ * by the agent, with the cards whose drivers can do both; read by from_wire, which without an entry
+ * leaves all to from_netdev. A node has some cards. Full: the agent fails and says so.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct wire);
+} wires SEC(".maps");
+
 /* (direction - 1) << 8 | reason -> packets and bytes. Written by finish(); read by the agent. Holds
  * every possible key.
  */

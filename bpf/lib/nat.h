@@ -54,7 +54,7 @@ static __always_inline int parse_echo(struct __sk_buff *skb, struct packet *pkt)
 }
 
 /* Whether the node itself would take a packet with this tuple. */
-static __always_inline bool node_has_socket(struct __sk_buff *skb, const struct tuple *t)
+static __always_inline bool node_has_socket(void *ctx, const struct tuple *t)
 {
 	struct bpf_sock_tuple end = {};
 	__u32 bytes = sizeof(end.ipv4);
@@ -73,9 +73,9 @@ static __always_inline bool node_has_socket(struct __sk_buff *skb, const struct 
 		bytes = sizeof(end.ipv6);
 	}
 	if (t->protocol == PROTOCOL_TCP)
-		sk = bpf_skc_lookup_tcp(skb, &end, bytes, BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_skc_lookup_tcp(ctx, &end, bytes, BPF_F_CURRENT_NETNS, 0);
 	else if (t->protocol == PROTOCOL_UDP)
-		sk = bpf_sk_lookup_udp(skb, &end, bytes, BPF_F_CURRENT_NETNS, 0);
+		sk = bpf_sk_lookup_udp(ctx, &end, bytes, BPF_F_CURRENT_NETNS, 0);
 	else
 		return false;
 	if (!sk)
@@ -95,13 +95,11 @@ static __always_inline struct connection *connection_restore(struct translation 
 	return connection_lookup(&w->back);
 }
 
-/* Notes a packet in both directions. False: the other one's place is taken by another connection,
- * so that this one is over.
+/* Notes in both directions what a packet has shown of its own. False: the other one's place is taken
+ * by another connection, so that this one is over.
  */
-static __always_inline bool connection_keep(struct __sk_buff *skb, const struct packet *pkt,
-					    struct translation *w, struct connection *c)
+static __always_inline bool connection_keep(struct translation *w, struct connection *c, __u8 seen)
 {
-	__u8 seen = seen_in(skb, pkt);
 	struct connection *other;
 	__u64 expires;
 
@@ -117,22 +115,30 @@ static __always_inline bool connection_keep(struct __sk_buff *skb, const struct 
 		c->seen = other->seen = 0;
 	if ((c->seen | seen) != c->seen)
 		c->seen |= seen;
-	expires =
-		bpf_ktime_get_ns() +
-		seconds(c->flags & CONNECTION_DSR ? lifetime_of_half(pkt->protocol, c->seen)
-						  : lifetime(pkt->protocol, c->seen, other->seen));
+	expires = bpf_ktime_get_ns() +
+		  seconds(c->flags & CONNECTION_DSR
+				  ? lifetime_of_half(w->from.protocol, c->seen)
+				  : lifetime(w->from.protocol, c->seen, other->seen));
 	/* Not with every packet: two processors would fight for the line. Shorter lives count. */
 	if (expires - c->expires > seconds(1))
 		c->expires = other->expires = expires;
 	return true;
 }
 
-/* Takes the reply's place in the table, if it is free or held by what is dead. 1: taken.
+/* Whether the node itself would take the reply to the new connection at hand.
  *
  * This and the functions below that take nothing but skb are no inlines, so that the verifier reads
  * each of them once, and not once for each way that leads there.
  */
-__noinline int connection_claim(struct __sk_buff *skb)
+__noinline int socket_awaits(struct __sk_buff *skb)
+{
+	struct translation *w = translation_at_hand();
+
+	return w && node_has_socket(skb, &w->back);
+}
+
+/* Takes the reply's place in the table, if it is free or held by what is dead. 1: taken. */
+__noinline int connection_claim(void)
 {
 	struct translation *w = translation_at_hand();
 	__u64 now = bpf_ktime_get_ns();
@@ -144,10 +150,7 @@ __noinline int connection_claim(struct __sk_buff *skb)
 	w->entry.generation = w->generation;
 	w->entry.flags = w->dsr ? CONNECTION_DSR : 0;
 	w->entry.expires = now + seconds(LIFETIME_OPENING);
-	tuple_reverse(&w->back, &w->becomes);
 	tuple_reverse(&w->entry.becomes, &w->from);
-	if (w->source_is_node && node_has_socket(skb, &w->back))
-		return 0;
 	if (!connection_put(&w->back, &w->entry, BPF_NOEXIST))
 		return 1;
 	have = connection_lookup(&w->back);
@@ -200,15 +203,17 @@ static __always_inline bool keeps_port(const struct node_config *here, const str
 	return true;
 }
 
-/* Writes both entries of the new connection at hand, after it has found a source port. */
-__noinline int connection_open(struct __sk_buff *skb)
+/* Writes both entries of the new connection at hand, after it has found a source port. awaits is
+ * socket_awaits for the kind of ctx.
+ */
+static __always_inline int open_connection(void *ctx, int (*awaits)(void *ctx),
+					   const struct packet *pkt, struct translation *w,
+					   __u8 seen)
 {
 	const struct node_config *here = node_config();
-	struct translation *w = translation_at_hand();
-	struct packet *pkt = packet_at_hand();
 	bool found = false;
 
-	if (!here || !w || !pkt)
+	if (!here)
 		return -DROP_NAT_NO_MAPPING;
 	for (int i = 0; i < NAT_TRIES && !found; i++) {
 		if (i || !keeps_port(here, w)) {
@@ -216,13 +221,24 @@ __noinline int connection_open(struct __sk_buff *skb)
 			if (!w->becomes.sport)
 				return -DROP_NAT_NO_MAPPING;
 		}
-		found = connection_claim(skb);
+		tuple_reverse(&w->back, &w->becomes);
+		found = !(w->source_is_node && awaits(ctx)) && connection_claim();
 	}
 	if (!found)
 		return -DROP_NAT_NO_MAPPING;
-	w->entry.seen = seen_in(skb, pkt);
+	w->entry.seen = seen;
 	w->entry.becomes = w->becomes;
 	return connection_put(&w->from, &w->entry, BPF_ANY) ? -DROP_NO_CONNECTION : TC_ACT_OK;
+}
+
+__noinline int connection_open(struct __sk_buff *skb)
+{
+	struct translation *w = translation_at_hand();
+	struct packet *pkt = packet_at_hand();
+
+	if (!w || !pkt)
+		return -DROP_NAT_NO_MAPPING;
+	return open_connection(skb, (int (*)(void *))socket_awaits, pkt, w, seen_in(skb, pkt));
 }
 
 /* Leads an ICMP error to who sent the packet that it is about. NAT_FOREIGN: nobody of ours. */
@@ -277,7 +293,7 @@ __noinline int translate_known(struct __sk_buff *skb)
 		return -DROP_NAT_NO_MAPPING;
 	tuple_of(&w->from, pkt);
 	c = connection_lookup(&w->from);
-	if (!c || !connection_is_current(&w->from, c) || !connection_keep(skb, pkt, w, c))
+	if (!c || !connection_is_current(&w->from, c) || !connection_keep(w, c, seen_in(skb, pkt)))
 		return NAT_FOREIGN;
 	w->becomes = c->becomes;
 	w->dsr = !!(c->flags & CONNECTION_DSR);

@@ -294,6 +294,15 @@ static __always_inline void write_macs(struct ethhdr *eth, const __u8 *smac, con
 	copy_mac(eth->h_dest, dmac);
 }
 
+/* Takes one hop off a header, and off its checksum. */
+static __always_inline void take_hop(struct iphdr *ip)
+{
+	__u32 sum = ip->check + bpf_htons(IPV4_TTL_STEP);
+
+	ip->check = sum + (sum >= 0xffff);
+	ip->ttl--;
+}
+
 /* Takes one hop off and writes both MACs: what a router does. The caller has checked that a hop is
  * left.
  */
@@ -302,17 +311,12 @@ static __always_inline int route_hop(struct __sk_buff *skb, const struct packet 
 {
 	struct ipv6hdr *ip6;
 	struct ethhdr *eth;
-	struct iphdr *ip;
-	__u32 sum;
 
 	if (pkt->family == AF_INET) {
-		eth = linear(skb, ETH_HLEN + sizeof(*ip));
+		eth = linear(skb, ETH_HLEN + sizeof(struct iphdr));
 		if (!eth)
 			return -DROP_WRITE_ERROR;
-		ip = (void *)eth + ETH_HLEN;
-		sum = ip->check + bpf_htons(IPV4_TTL_STEP);
-		ip->check = sum + (sum >= 0xffff);
-		ip->ttl--;
+		take_hop((void *)eth + ETH_HLEN);
 	} else {
 		eth = linear(skb, ETH_HLEN + sizeof(*ip6));
 		if (!eth)

@@ -70,19 +70,26 @@ static __always_inline int route_tunnel(struct __sk_buff *skb, const struct pack
 	return bpf_redirect(here->tunnel_ifindex, 0);
 }
 
+/* Between which addresses a route is wanted. */
+static __always_inline void ask_for_route(struct bpf_fib_lookup *fib, __u8 family,
+					  const struct addr *from, const struct addr *to)
+{
+	fib->family = family;
+	if (family == AF_INET) {
+		fib->ipv4_src = mapped_ipv4(from);
+		fib->ipv4_dst = mapped_ipv4(to);
+	} else {
+		__builtin_memcpy(fib->ipv6_src, from, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, to, sizeof(fib->ipv6_dst));
+	}
+}
+
 /* What the host's routes say of the packet. */
 static __always_inline long find_route(struct __sk_buff *skb, const struct packet *pkt,
 				       struct bpf_fib_lookup *fib)
 {
-	fib->family = pkt->family;
 	fib->ifindex = skb->ifindex;
-	if (pkt->family == AF_INET) {
-		fib->ipv4_src = mapped_ipv4(&pkt->saddr);
-		fib->ipv4_dst = mapped_ipv4(&pkt->daddr);
-	} else {
-		__builtin_memcpy(fib->ipv6_src, &pkt->saddr, sizeof(fib->ipv6_src));
-		__builtin_memcpy(fib->ipv6_dst, &pkt->daddr, sizeof(fib->ipv6_dst));
-	}
+	ask_for_route(fib, pkt->family, &pkt->saddr, &pkt->daddr);
 	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 }
 

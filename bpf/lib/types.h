@@ -44,6 +44,8 @@ enum direction {
 enum drop_reason {
 	/* Not dropped. */
 	FORWARDED = 0,
+	/* Not dropped, and led on from card to card before the kernel's network stack saw it (XDP). */
+	ACCELERATED = 1,
 	/* A pod sent a frame with a source MAC other than its own. */
 	DROP_INVALID_SOURCE_MAC = 130,
 	/* A pod sent a frame to a MAC other than its gateway's. */
@@ -296,6 +298,13 @@ struct card {
 	__u8 pad[6];
 };
 _Static_assert(sizeof(struct card) == 40, "card");
+
+/* A card that forwards by XDP. */
+struct wire {
+	__u8 mac[ETH_ALEN]; /* frames for others are not ours */
+	__u8 pad[2];
+};
+_Static_assert(sizeof(struct wire) == 8, "wire");
 
 /* One end of a conversation, as a socket names it. */
 struct peer {

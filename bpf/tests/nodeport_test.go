@@ -19,12 +19,12 @@ import (
 const nodePort, backendPort = 30080, 8080
 
 // publish leads to these backends, or to none, in both protocols.
-func (g gate) publish(t *testing.T, at string, scope service.Scope, e service.Entry, backends ...string) {
+func (g gate) publish(t testing.TB, at string, scope service.Scope, e service.Entry, backends ...string) {
 	t.Helper()
 	g.publishPort(t, netip.AddrPortFrom(netip.MustParseAddr(at), nodePort), scope, e, backends...)
 }
 
-func (g gate) publishPort(t *testing.T, at netip.AddrPort, scope service.Scope, e service.Entry, backends ...string) {
+func (g gate) publishPort(t testing.TB, at netip.AddrPort, scope service.Scope, e service.Entry, backends ...string) {
 	t.Helper()
 	e.ID, e.Count = 7, uint32(len(backends))
 	diff := service.Diff{PutBackends: map[service.Slot]netip.AddrPort{}, PutFrontends: map[service.Frontend]service.Entry{}}

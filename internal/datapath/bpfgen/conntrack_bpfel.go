@@ -37,6 +37,7 @@ const (
 	ConntrackMapScratch           = "scratch"
 	ConntrackMapScratchNat        = "scratch_nat"
 	ConntrackMapSourceRanges      = "source_ranges"
+	ConntrackMapWires             = "wires"
 	ConntrackProgSweepConnections = "sweep_connections"
 	ConntrackVarDirectReturn      = "direct_return"
 	ConntrackVarHostNetns         = "host_netns"
@@ -115,6 +116,7 @@ type ConntrackMapSpecs struct {
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
+	Wires          *ebpf.MapSpec `ebpf:"wires"`
 }
 
 // ConntrackVariableSpecs contains global variables before they are loaded into the kernel.
@@ -169,6 +171,7 @@ type ConntrackMaps struct {
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
+	Wires          *ebpf.Map `ebpf:"wires"`
 }
 
 func (m *ConntrackMaps) Close() error {
@@ -194,6 +197,7 @@ func (m *ConntrackMaps) Close() error {
 		m.Scratch,
 		m.ScratchNat,
 		m.SourceRanges,
+		m.Wires,
 	)
 }
 

@@ -55,6 +55,7 @@ const (
 	NetdevMapScratch         = "scratch"
 	NetdevMapScratchNat      = "scratch_nat"
 	NetdevMapSourceRanges    = "source_ranges"
+	NetdevMapWires           = "wires"
 	NetdevProgFromBare       = "from_bare"
 	NetdevProgFromNetdev     = "from_netdev"
 	NetdevProgToBare         = "to_bare"
@@ -139,6 +140,7 @@ type NetdevMapSpecs struct {
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
+	Wires          *ebpf.MapSpec `ebpf:"wires"`
 }
 
 // NetdevVariableSpecs contains global variables before they are loaded into the kernel.
@@ -193,6 +195,7 @@ type NetdevMaps struct {
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
+	Wires          *ebpf.Map `ebpf:"wires"`
 }
 
 func (m *NetdevMaps) Close() error {
@@ -218,6 +221,7 @@ func (m *NetdevMaps) Close() error {
 		m.Scratch,
 		m.ScratchNat,
 		m.SourceRanges,
+		m.Wires,
 	)
 }
 

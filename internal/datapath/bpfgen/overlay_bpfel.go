@@ -37,6 +37,7 @@ const (
 	OverlayMapScratch         = "scratch"
 	OverlayMapScratchNat      = "scratch_nat"
 	OverlayMapSourceRanges    = "source_ranges"
+	OverlayMapWires           = "wires"
 	OverlayProgFromOverlay    = "from_overlay"
 	OverlayProgToOverlay      = "to_overlay"
 	OverlayVarDirectReturn    = "direct_return"
@@ -117,6 +118,7 @@ type OverlayMapSpecs struct {
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
+	Wires          *ebpf.MapSpec `ebpf:"wires"`
 }
 
 // OverlayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -171,6 +173,7 @@ type OverlayMaps struct {
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
+	Wires          *ebpf.Map `ebpf:"wires"`
 }
 
 func (m *OverlayMaps) Close() error {
@@ -196,6 +199,7 @@ func (m *OverlayMaps) Close() error {
 		m.Scratch,
 		m.ScratchNat,
 		m.SourceRanges,
+		m.Wires,
 	)
 }
 

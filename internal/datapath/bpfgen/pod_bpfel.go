@@ -186,6 +186,7 @@ const (
 	PodMapScratch         = "scratch"
 	PodMapScratchNat      = "scratch_nat"
 	PodMapSourceRanges    = "source_ranges"
+	PodMapWires           = "wires"
 	PodProgFromPod        = "from_pod"
 	PodProgToPod          = "to_pod"
 	PodVarDirectReturn    = "direct_return"
@@ -266,6 +267,7 @@ type PodMapSpecs struct {
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
+	Wires          *ebpf.MapSpec `ebpf:"wires"`
 }
 
 // PodVariableSpecs contains global variables before they are loaded into the kernel.
@@ -320,6 +322,7 @@ type PodMaps struct {
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
+	Wires          *ebpf.Map `ebpf:"wires"`
 }
 
 func (m *PodMaps) Close() error {
@@ -345,6 +348,7 @@ func (m *PodMaps) Close() error {
 		m.Scratch,
 		m.ScratchNat,
 		m.SourceRanges,
+		m.Wires,
 	)
 }
 

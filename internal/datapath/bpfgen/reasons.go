@@ -7,13 +7,15 @@ package bpfgen
 
 import "strconv"
 
-// Reason is why a packet was dropped, or Forwarded.
+// Reason is why a packet was dropped, or how it was not.
 type Reason uint8
 
 // The reasons.
 const (
 	// Forwarded: Not dropped.
 	Forwarded Reason = 0
+	// Accelerated: Not dropped, and led on from card to card before the kernel's network stack saw it (XDP).
+	Accelerated Reason = 1
 	// DropInvalidSourceMAC: A pod sent a frame with a source MAC other than its own.
 	DropInvalidSourceMAC Reason = 130
 	// DropInvalidDestinationMAC: A pod sent a frame to a MAC other than its gateway's.
@@ -95,6 +97,8 @@ func (r Reason) String() string {
 	switch r {
 	case Forwarded:
 		return "forwarded"
+	case Accelerated:
+		return "accelerated"
 	case DropInvalidSourceMAC:
 		return "INVALID_SOURCE_MAC"
 	case DropInvalidDestinationMAC:

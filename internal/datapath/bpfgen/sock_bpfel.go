@@ -105,6 +105,7 @@ const (
 	SockMapScratch           = "scratch"
 	SockMapScratchNat        = "scratch_nat"
 	SockMapSourceRanges      = "source_ranges"
+	SockMapWires             = "wires"
 	SockProgSockBind4        = "sock_bind4"
 	SockProgSockBind6        = "sock_bind6"
 	SockProgSockConnect4     = "sock_connect4"
@@ -201,6 +202,7 @@ type SockMapSpecs struct {
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	ScratchNat     *ebpf.MapSpec `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.MapSpec `ebpf:"source_ranges"`
+	Wires          *ebpf.MapSpec `ebpf:"wires"`
 }
 
 // SockVariableSpecs contains global variables before they are loaded into the kernel.
@@ -255,6 +257,7 @@ type SockMaps struct {
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	ScratchNat     *ebpf.Map `ebpf:"scratch_nat"`
 	SourceRanges   *ebpf.Map `ebpf:"source_ranges"`
+	Wires          *ebpf.Map `ebpf:"wires"`
 }
 
 func (m *SockMaps) Close() error {
@@ -280,6 +283,7 @@ func (m *SockMaps) Close() error {
 		m.Scratch,
 		m.ScratchNat,
 		m.SourceRanges,
+		m.Wires,
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
 )
 
 // ErrUnsupported says which feature the running kernel lacks.
@@ -45,6 +46,7 @@ func probe() error {
 		{"bpf_sk_lookup_udp", "4.20", helper(asm.FnSkLookupUdp)},
 		{"bpf_for_each_map_elem", "5.13", helper(asm.FnForEachMapElem)},
 		{"bpf_fib_lookup", "4.18", helper(asm.FnFibLookup)},
+		{"XDP programs for frames in several pieces", "5.18", xdpFragments},
 		{"bpf_get_netns_cookie in socket programs", "5.7", socketHelper(asm.FnGetNetnsCookie)},
 		{"bpf_set_retval in socket programs", "5.18", socketHelper(asm.FnSetRetval)},
 		{"the local address in bpf_tunnel_key", "6.0", tunnelKeyWithSource},
@@ -70,6 +72,21 @@ func helper(fn asm.BuiltinFunc) func() error {
 
 func socketHelper(fn asm.BuiltinFunc) func() error {
 	return func() error { return features.HaveProgramHelper(ebpf.CGroupSockAddr, fn) }
+}
+
+// xdpFragments loads a program as drivers want it on cards with a large MTU.
+func xdpFragments() error {
+	const hasFragments = 1 << 5 // BPF_F_XDP_HAS_FRAGS
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.XDP, License: "GPL", Flags: hasFragments, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w: %w", ebpf.ErrNotSupported, err)
+	}
+	if err != nil {
+		return err
+	}
+	return prog.Close()
 }
 
 // tunnelKeyBytes is the size of struct bpf_tunnel_key with its local address.

@@ -93,7 +93,7 @@ func folders(paths ...string) error {
 // objects reads the compiled objects and writes the configuration into them.
 func objects(cfg Config) ([]*ebpf.CollectionSpec, error) {
 	var specs []*ebpf.CollectionSpec
-	for _, read := range []func() (*ebpf.CollectionSpec, error){bpfgen.LoadPod, bpfgen.LoadOverlay, bpfgen.LoadNetdev, bpfgen.LoadSock, bpfgen.LoadConntrack} {
+	for _, read := range []func() (*ebpf.CollectionSpec, error){bpfgen.LoadPod, bpfgen.LoadOverlay, bpfgen.LoadNetdev, bpfgen.LoadXdp, bpfgen.LoadSock, bpfgen.LoadConntrack} {
 		spec, err := read()
 		if err != nil {
 			return nil, fmt.Errorf("read compiled object: %w", err)

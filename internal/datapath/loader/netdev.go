@@ -143,7 +143,7 @@ func (o *Objects) adoptLink(ifindex int, p place, pin string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at pinned link %s: %w", pin, err)
 	}
-	if tcx := info.TCX(); tcx == nil || int(tcx.Ifindex) != ifindex {
+	if deviceOf(info) != ifindex {
 		return false, removeIfThere(pin)
 	}
 	if info.Program == o.programs[p.program].id {
@@ -153,6 +153,17 @@ func (o *Objects) adoptLink(ifindex int, p place, pin string) (bool, error) {
 		return false, fmt.Errorf("replace %s on device %d: %w", p.program, ifindex, err)
 	}
 	return true, nil
+}
+
+// deviceOf is the device of a link, 0 when that is gone.
+func deviceOf(info *link.Info) int {
+	if tcx := info.TCX(); tcx != nil {
+		return int(tcx.Ifindex)
+	}
+	if xdp := info.XDP(); xdp != nil {
+		return int(xdp.Ifindex)
+	}
+	return 0
 }
 
 func (o *Objects) linkPin(ifindex int, p place) string {

@@ -15,7 +15,7 @@ type Maps struct {
 	endpoints, endpointIfs, ipcache, cidrs, identities, fragments, metrics, node *ebpf.Map
 	frontends, backends, reverse, affinities                                     *ebpf.Map
 	sourceRanges, hostServes, maglev                                             *ebpf.Map
-	conntrackTCP, conntrackOther, cards                                          *ebpf.Map
+	conntrackTCP, conntrackOther, cards, wires                                   *ebpf.Map
 	announcements                                                                *ebpf.Map
 }
 
@@ -49,6 +49,7 @@ func (m *Maps) fields() map[string]**ebpf.Map {
 		"conntrack_tcp":   &m.conntrackTCP,
 		"conntrack_other": &m.conntrackOther,
 		"cards":           &m.cards,
+		"wires":           &m.wires,
 		"source_ranges":   &m.sourceRanges,
 		"host_serves":     &m.hostServes,
 		"maglev":          &m.maglev,

@@ -55,14 +55,14 @@ func parse(header string) ([]reason, error) {
 		return nil, fmt.Errorf("no enum drop_reason")
 	}
 	body, _, _ := strings.Cut(rest, "\n};")
-	entry := regexp.MustCompile(`^\t/\* (.+\.) \*/\n\t(?:DROP_)?([A-Z0-9_]+) = (\d+)$`)
+	entry := regexp.MustCompile(`^\t/\* (.+\.) \*/\n\t([A-Z0-9_]+) = (\d+)$`)
 	var reasons []reason
 	for text := range strings.SplitSeq(body, ",\n") {
 		m := entry.FindStringSubmatch(strings.TrimSuffix(text, ","))
 		if m == nil {
 			return nil, fmt.Errorf("%q is not /* Sentence. */ and NAME = number", text)
 		}
-		if m[2] != "REASON_MAX" {
+		if m[2] != "DROP_REASON_MAX" {
 			reasons = append(reasons, reason{name: m[2], number: m[3], sentence: m[1]})
 		}
 	}
@@ -73,7 +73,7 @@ func goSource(reasons []reason) []byte {
 	var b bytes.Buffer
 	b.WriteString("// SPDX-License-Identifier: Apache-2.0\n// Copyright Authors of Ciliate\n\n")
 	b.WriteString("// Code generated from bpf/lib/types.h; DO NOT EDIT.\n\npackage bpfgen\n\nimport \"strconv\"\n\n")
-	b.WriteString("// Reason is why a packet was dropped, or Forwarded.\ntype Reason uint8\n\n// The reasons.\nconst (\n")
+	b.WriteString("// Reason is why a packet was dropped, or how it was not.\ntype Reason uint8\n\n// The reasons.\nconst (\n")
 	for _, r := range reasons {
 		fmt.Fprintf(&b, "\t// %s: %s\n\t%s Reason = %s\n", goName(r.name), r.sentence, goName(r.name), r.number)
 	}
@@ -96,21 +96,17 @@ func document(reasons []reason) []byte {
 	return b.Bytes()
 }
 
-// spoken is the name outside of the code; only the one that is no drop is in small letters.
+// spoken is the name outside of the code; those that are no drops are in small letters.
 func spoken(name string) string {
-	if name == "FORWARDED" {
-		return "forwarded"
+	if drop, found := strings.CutPrefix(name, "DROP_"); found {
+		return drop
 	}
-	return name
+	return strings.ToLower(name)
 }
 
 // goName turns INVALID_SOURCE_IP into DropInvalidSourceIP.
 func goName(name string) string {
-	if name == "FORWARDED" {
-		return "Forwarded"
-	}
 	var out strings.Builder
-	out.WriteString("Drop")
 	for word := range strings.SplitSeq(name, "_") {
 		switch word {
 		case "MAC", "IP", "DHCP", "VNI", "VLAN":
