@@ -47,6 +47,8 @@ type Node struct {
 	// Masquerade gives packets from pods to addresses outside the cluster the node's address. What is inside, the routes
 	// say.
 	Masquerade bool
+	// Accelerate has the drivers of the cards forward what Services lead to other nodes (XDP), where they can.
+	Accelerate bool
 	// Peers are the other nodes.
 	Peers []Peer
 }
@@ -65,6 +67,16 @@ type NodeState struct {
 	MTU int
 	// Devices are the devices with a default route or a node address.
 	Devices []string
+	// Accelerated are those of them that forward by XDP. Plain are those that should and do not.
+	Accelerated []string
+	Plain       []PlainDevice
+}
+
+// PlainDevice is a device that does not forward by XDP.
+type PlainDevice struct {
+	Name string
+	// Reason is what is in the way, a clause whose subject is the device.
+	Reason string
 }
 
 // Endpoint is one attachment of a sandbox.

@@ -27,6 +27,24 @@ func nodeTwice(t *testing.T, n Node) {
 	}
 }
 
+func nodeAccelerated(t *testing.T, n Node) {
+	if state := ensureNode(t, n); len(state.Accelerated)+len(state.Plain) != 0 {
+		t.Errorf("state = %+v, want no device accelerated, and none missed", state)
+	}
+	n.Want.Accelerate = true
+	state := ensureNode(t, n)
+	named := slices.Clone(state.Accelerated)
+	for _, plain := range state.Plain {
+		if named = append(named, plain.Name); plain.Reason == "" {
+			t.Errorf("%s is not accelerated for no reason", plain.Name)
+		}
+	}
+	slices.Sort(named)
+	if diff := cmp.Diff(state.Devices, named); diff != "" {
+		t.Errorf("accelerated and plain devices together (-want +got):\n%s", diff)
+	}
+}
+
 func nodeWithoutDevice(t *testing.T, n Node) {
 	n.Want.Addrs = nil
 	_, err := n.Datapath.EnsureNode(t.Context(), n.Want)

@@ -66,6 +66,7 @@ type Node struct {
 func Test(t *testing.T, newNode func(t *testing.T) Node) {
 	cases := map[string]func(t *testing.T, n Node){
 		"a node is ensured twice alike":                          nodeTwice,
+		"a node accelerates its cards or says why not":           nodeAccelerated,
 		"a node without a device is refused":                     nodeWithoutDevice,
 		"no interface before the node":                           interfaceBeforeNode,
 		"an interface is ensured twice and stays the same":       interfaceTwice,

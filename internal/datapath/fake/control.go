@@ -102,6 +102,13 @@ func (d *Datapath) SetForeignServices(who string) {
 	d.foreign = who
 }
 
+// SetPlain is what shall keep the card from forwarding by XDP; empty for nothing.
+func (d *Datapath) SetPlain(reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.plain = reason
+}
+
 // Change tells the watchers that the node's devices changed.
 func (d *Datapath) Change() {
 	d.mu.Lock()

@@ -33,6 +33,7 @@ type Datapath struct {
 	announcements map[datapath.Announcement]bool
 	counts        []datapath.Count
 	foreign       string
+	plain         string
 	lastIndex     int
 	watchers      []chan struct{}
 
@@ -73,7 +74,14 @@ func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath
 		return datapath.NodeState{}, datapath.ErrNoDevice
 	}
 	d.node = &want
-	return datapath.NodeState{MTU: MTU, Devices: []string{card}}, nil
+	state := datapath.NodeState{MTU: MTU, Devices: []string{card}}
+	switch {
+	case want.Accelerate && d.plain != "":
+		state.Plain = []datapath.PlainDevice{{Name: card, Reason: d.plain}}
+	case want.Accelerate:
+		state.Accelerated = []string{card}
+	}
+	return state, nil
 }
 
 // EnsureInterface remembers a device, down.

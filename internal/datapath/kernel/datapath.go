@@ -54,6 +54,9 @@ type node struct {
 	datapath.Node
 	mtu   int
 	cards []string
+	// accelerated are the cards that forward by XDP, plain those that should and do not.
+	accelerated []link.Device
+	plain       []datapath.PlainDevice
 }
 
 // forwarded is an endpoint whose addresses have routes.

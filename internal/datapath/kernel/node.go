@@ -49,7 +49,9 @@ func (d *Datapath) EnsureNode(ctx context.Context, want datapath.Node) (datapath
 	if err := d.repairEndpoints(made); err != nil {
 		return datapath.NodeState{}, err
 	}
-	return datapath.NodeState{MTU: made.mtu, Devices: names(devices)}, nil
+	return datapath.NodeState{
+		MTU: made.mtu, Devices: names(devices), Accelerated: names(made.accelerated), Plain: made.plain,
+	}, nil
 }
 
 // makeNode does it in order: first what packets need on their way, then the ways, then the removal of old ones.
@@ -75,6 +77,7 @@ func (d *Datapath) makeNode(ctx context.Context, n *node, devices []link.Device)
 	for _, step := range []func() error{
 		func() error { return d.maps.SyncCards(exitCards(n, exits)) },
 		func() error { return d.attachCards(exits) },
+		func() error { return d.accelerate(n, devices) },
 		func() error { return d.links.AddRoutes(routes) },
 		netfilter.RemoveOldTable,
 		d.untrackTunnel,

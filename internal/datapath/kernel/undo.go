@@ -52,6 +52,9 @@ func (d *Datapath) deletePods() error {
 }
 
 func (d *Datapath) detachCards() error {
+	if err := d.objects.KeepWires(); err != nil {
+		return err
+	}
 	cards, err := d.links.Others(nil)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ type Device struct {
 	Name  string
 	Index int
 	MTU   int
+	MAC   net.HardwareAddr
 	// Ethernet devices have MAC addresses. Bare ones have packets that begin with their IP header, such as a tunnel of
 	// another owner. Some are neither.
 	Ethernet, Bare bool
@@ -64,7 +65,7 @@ func pickDevices(all []netlink.Link, ask func(index int) ([]netip.Addr, bool)) [
 			continue
 		}
 		picked = append(picked, Device{
-			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, Ethernet: attrs.EncapType == "ether",
+			Name: attrs.Name, Index: attrs.Index, MTU: attrs.MTU, MAC: attrs.HardwareAddr, Ethernet: attrs.EncapType == "ether",
 			Bare: isBare(attrs.EncapType), Addrs: addrs,
 		})
 	}

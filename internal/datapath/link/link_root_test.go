@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
@@ -266,6 +267,33 @@ func TestEnsureHost(t *testing.T) {
 		}
 	}
 	node.Run(t, "ping", "-c1", "-W1", "10.0.1.2")
+}
+
+func TestSendsFrames(t *testing.T) {
+	// Linux says it from 6.3 on; before, no veth is believed to.
+	_, err := netlink.GenlFamilyGet("netdev")
+	told := err == nil
+	tests := map[string]struct {
+		commands []string
+		want     bool
+	}{
+		"a veth":                      {commands: []string{"ip link add eth0 type veth peer name wire"}},
+		"a veth with a peer that may": {commands: []string{"ip link add eth0 type veth peer name wire", "ethtool -K wire gro on"}, want: told},
+		"a bridge, which runs no XDP": {commands: []string{"ip link add eth0 type bridge"}, want: !told},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			node, links := open(t)
+			node.Script(t, append(tt.commands, "ip link set eth0 up")...)
+			index, err := links.Index("eth0")
+			must(t, err)
+			got, err := links.SendsFrames(index)
+			must(t, err)
+			if got != tt.want {
+				t.Errorf("SendsFrames = %v, want %v", got, tt.want)
+			}
+		})
+	}
 }
 
 func TestForwardingKeepsAdvertisedRoutes(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
@@ -28,28 +29,38 @@ const (
 // because opening one costs as much as the request itself.
 type Links struct {
 	nl      *netlink.Handle
-	frames  int // sends frames
+	generic *nl.SocketHandle // asks what is no matter of routes and links
+	frames  int              // sends frames
 	sysctls Sysctls
 	random  io.Reader
 }
 
 // Open makes a Links for the network namespace of the calling thread. MAC addresses come from random.
 func Open(sysctls Sysctls, random io.Reader) (*Links, error) {
-	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
+	generic, err := nl.Subscribe(unix.NETLINK_GENERIC)
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("open generic netlink socket: %w", err)
+	}
 	frames, err := openFrames()
 	if err != nil {
-		nl.Close()
+		generic.Close()
+		handle.Close()
 		return nil, err
 	}
-	return &Links{nl: nl, frames: frames, sysctls: sysctls, random: random}, nil
+	return &Links{
+		nl: handle, generic: &nl.SocketHandle{Socket: generic}, frames: frames, sysctls: sysctls, random: random,
+	}, nil
 }
 
 // Close closes the sockets.
 func (l *Links) Close() {
 	l.nl.Close()
+	l.generic.Close()
 	_ = unix.Close(l.frames) // It holds nothing that could be lost.
 }
 
