@@ -80,6 +80,20 @@ const (
 	LoadBalancerDSR LoadBalancerMode = "dsr"
 )
 
+// Acceleration is whether the drivers of the nodes' cards forward what Services lead to other nodes.
+// +kubebuilder:validation:Enum=disabled;native;best-effort
+type Acceleration string
+
+// The accelerations.
+const (
+	// AccelerationDisabled leaves all packets to the kernel's network stack.
+	AccelerationDisabled Acceleration = "disabled"
+	// AccelerationNative wants XDP in the driver of every card; a node says which of its cards cannot.
+	AccelerationNative Acceleration = "native"
+	// AccelerationBestEffort takes XDP where there is a driver for it.
+	AccelerationBestEffort Acceleration = "best-effort"
+)
+
 // ClusterPool is the pool of one family from which nodes get their ranges.
 type ClusterPool struct {
 	// cidrs are the ranges of the pool, used in order. More may be appended at any time; none may be removed once a node
@@ -162,10 +176,20 @@ type LoadBalancerConfig struct {
 	// +optional
 	// +kubebuilder:default=random
 	Algorithm LoadBalancerAlgorithm `json:"algorithm,omitempty"`
+
+	// acceleration is disabled, native or best-effort: whether XDP, in the driver of a card, forwards packets between
+	// clients outside and backends that are reached by a card: pods of other nodes with routingMode native, and processes
+	// of other nodes. A card that cannot do it, and whatever is not plain TCP or UDP, is served as without it. With native
+	// the node's condition Accelerated names such cards; native needs routingMode native and hostForwarding bpf. Live:
+	// connections go on, but many a card loses its link for a moment. Set by the user; default disabled.
+	// +optional
+	// +kubebuilder:default=disabled
+	Acceleration Acceleration `json:"acceleration,omitempty"`
 }
 
 // CiliumConfigSpec is the configuration of the cluster's pod network.
 // +kubebuilder:validation:XValidation:rule="!has(self.loadBalancer) || !has(self.loadBalancer.mode) || self.loadBalancer.mode != 'dsr' || (self.routingMode == 'native' && self.hostForwarding == 'bpf')",message="loadBalancer.mode dsr needs routingMode native and hostForwarding bpf"
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancer) || !has(self.loadBalancer.acceleration) || self.loadBalancer.acceleration != 'native' || (self.routingMode == 'native' && self.hostForwarding == 'bpf')",message="loadBalancer.acceleration native needs routingMode native and hostForwarding bpf; best-effort accelerates what it can in every mode"
 type CiliumConfigSpec struct {
 	// clusterName names the cluster in identities. RestartRequired. Set by the user; default "default".
 	// +optional

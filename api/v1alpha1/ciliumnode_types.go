@@ -106,6 +106,14 @@ type NodeDatapath struct {
 	// +kubebuilder:validation:items:MaxLength=15
 	Devices []string `json:"devices,omitempty"`
 
+	// acceleratedDevices are those of them whose drivers forward what Services lead to other nodes (XDP). Set by the agent.
+	// Empty means that spec.loadBalancer.acceleration of CiliumConfig is disabled, or that none can.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=15
+	AcceleratedDevices []string `json:"acceleratedDevices,omitempty"`
+
 	// peers is the number of other nodes that can be reached. Set by the agent.
 	// +optional
 	Peers int32 `json:"peers"`
@@ -159,7 +167,8 @@ type CiliumNodeStatus struct {
 	// +optional
 	Datapath *NodeDatapath `json:"datapath,omitempty"`
 
-	// conditions are Ready, CNIConfigured and ServicesProgrammed, set by the agent, and PoolAssigned, set by the operator.
+	// conditions are Ready, CNIConfigured, ServicesProgrammed and, where spec.loadBalancer.acceleration of CiliumConfig is
+	// native, Accelerated, set by the agent, and PoolAssigned, set by the operator.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -30,6 +30,9 @@ const (
 	// ConditionServicesProgrammed: the maps hold every Service with all its backends, and the last change of one came
 	// through. Written by the agent.
 	ConditionServicesProgrammed = "ServicesProgrammed"
+	// ConditionAccelerated: the driver of every card forwards what Services lead to other nodes. Written by the agent;
+	// absent unless acceleration native is wanted.
+	ConditionAccelerated = "Accelerated"
 )
 
 // Conditions of CiliumConfig "default". Written by the operator.
@@ -126,6 +129,8 @@ const (
 	ReasonConfigFileError = "ConfigFileError"
 	// ReasonForeignConfigFile: another CNI configuration file comes first by name; the message names it.
 	ReasonForeignConfigFile = "ForeignConfigFile"
+	// ReasonDeviceUnsupported: some cards do not forward by XDP; the message names them and says why.
+	ReasonDeviceUnsupported = "DeviceUnsupported"
 	// ReasonMapPressure: a map is at least 90 % full; the message names it.
 	ReasonMapPressure = "MapPressure"
 	// ReasonMapFull: a map has no room for some Services or some of their backends; the message names them.

@@ -873,6 +873,11 @@ func (in *NodeDatapath) DeepCopyInto(out *NodeDatapath) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.AcceleratedDevices != nil {
+		in, out := &in.AcceleratedDevices, &out.AcceleratedDevices
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Maps != nil {
 		in, out := &in.Maps, &out.Maps
 		*out = make([]MapUsage, len(*in))

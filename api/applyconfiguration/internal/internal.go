@@ -26,6 +26,8 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.ciliate-io.ciliate.api.v1alpha1.Acceleration
+  scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.AddressFamily
   scalar: string
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.AllowFirstLastIPs
@@ -506,6 +508,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerConfig
   map:
     fields:
+    - name: acceleration
+      type:
+        namedType: com.github.ciliate-io.ciliate.api.v1alpha1.Acceleration
+      default: disabled
     - name: algorithm
       type:
         namedType: com.github.ciliate-io.ciliate.api.v1alpha1.LoadBalancerAlgorithm
@@ -554,6 +560,12 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.ciliate-io.ciliate.api.v1alpha1.NodeDatapath
   map:
     fields:
+    - name: acceleratedDevices
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: devices
       type:
         list:

@@ -74,6 +74,8 @@ type Reconciler struct {
 	State
 	changed  chan event.GenericEvent
 	reported time.Time
+	// plain are the cards that should forward by XDP and do not.
+	plain []dp.PlainDevice
 }
 
 // New returns a Reconciler.

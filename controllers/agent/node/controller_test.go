@@ -150,6 +150,48 @@ func TestKubeProxyIsNoHindranceToTheStack(t *testing.T) {
 	}
 }
 
+func TestAccelerated(t *testing.T) {
+	const foreign = "runs an XDP program of another owner"
+	tests := map[string]struct {
+		acceleration v1alpha1.Acceleration
+		plain        string
+		want         string
+		wantDevices  []string
+	}{
+		"not said":                         {},
+		"disabled":                         {acceleration: v1alpha1.AccelerationDisabled},
+		"native":                           {acceleration: v1alpha1.AccelerationNative, want: "True/Programmed", wantDevices: []string{"eth0"}},
+		"native, a card that cannot":       {acceleration: v1alpha1.AccelerationNative, plain: foreign, want: "False/DeviceUnsupported"},
+		"best effort":                      {acceleration: v1alpha1.AccelerationBestEffort, wantDevices: []string{"eth0"}},
+		"best effort, a card that cannot":  {acceleration: v1alpha1.AccelerationBestEffort, plain: foreign},
+		"disabled, a card that could not ": {acceleration: v1alpha1.AccelerationDisabled, plain: foreign},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, cluster(), ciliumNode("n1", "192.0.2.1", "10.0.1.0/24"))
+			w.configure(func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Acceleration = v1alpha1.AccelerationNative })
+			w.mustRun()
+			w.dp.SetPlain(tt.plain)
+			w.configure(func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Acceleration = tt.acceleration })
+			w.mustRun()
+			if got := w.is(v1alpha1.ConditionAccelerated); got != tt.want {
+				t.Errorf("Accelerated is %q, want %q", got, tt.want)
+			}
+			status := w.get().Status
+			if diff := cmp.Diff(tt.wantDevices, status.Datapath.AcceleratedDevices); diff != "" {
+				t.Errorf("accelerated devices (-want +got):\n%s", diff)
+			}
+			if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionAccelerated); c != nil && tt.plain != "" &&
+				!strings.Contains(c.Message, "eth0, which "+foreign) {
+				t.Errorf("message: %q", c.Message)
+			}
+			if ready := w.is(v1alpha1.ConditionReady); ready != "True/Serving" {
+				t.Errorf("Ready is %q", ready)
+			}
+		})
+	}
+}
+
 func TestReasonForPeople(t *testing.T) {
 	w := newWorld(t, cluster())
 	w.mustRun()

@@ -52,8 +52,9 @@ func (r *Reconciler) program(ctx context.Context, node *v1alpha1.CiliumNode, sta
 	}
 	status.Datapath = &v1alpha1.NodeDatapath{
 		RoutingMode: r.Config.Spec.RoutingMode, MTUBytes: int32(state.MTU), Devices: state.Devices,
-		Peers: int32(len(desired.Peers)), Maps: mapUsage(usage),
+		AcceleratedDevices: state.Accelerated, Peers: int32(len(desired.Peers)), Maps: mapUsage(usage),
 	}
+	r.plain = state.Plain
 	select {
 	case <-r.Programmed():
 	default:
@@ -75,7 +76,10 @@ func (r *Reconciler) desired(ctx context.Context, node *v1alpha1.CiliumNode) (dp
 	if err := r.Client.List(ctx, nodes); err != nil {
 		return dp.Node{}, err
 	}
-	desired := dp.Node{Addrs: own.Addrs, PodCIDRs: own.PodCIDRs, Routers: own.Routers, Masquerade: r.masquerades()}
+	desired := dp.Node{
+		Addrs: own.Addrs, PodCIDRs: own.PodCIDRs, Routers: own.Routers, Masquerade: r.masquerades(),
+		Accelerate: r.accelerates() != v1alpha1.AccelerationDisabled,
+	}
 	for i := range nodes.Items {
 		peer := translate.Peer(&nodes.Items[i])
 		if peer.Name != r.NodeName && len(peer.Addrs) > 0 {

@@ -4,6 +4,7 @@
 package node
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,14 +15,15 @@ import (
 
 // State is what others of the agent may know of the node. It is safe for concurrent use.
 type State struct {
-	mu         sync.Mutex
-	routers    []netip.Addr
-	filter     *v1alpha1.IdentityFilter
-	masquerade bool
-	generation int64
-	reason     string
-	once       sync.Once
-	programmed chan struct{}
+	mu           sync.Mutex
+	routers      []netip.Addr
+	filter       *v1alpha1.IdentityFilter
+	masquerade   bool
+	acceleration v1alpha1.Acceleration
+	generation   int64
+	reason       string
+	once         sync.Once
+	programmed   chan struct{}
 }
 
 // Routers are the router addresses, one for each family that pods get; none while the node has no pool.
@@ -70,6 +72,7 @@ func (s *State) setConfig(now, start *v1alpha1.CiliumConfig) (filterChanged bool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.masquerade = now.Spec.Masquerade != v1alpha1.MasqueradeDisabled
+	s.acceleration = cmp.Or(now.Spec.LoadBalancer.Acceleration, v1alpha1.AccelerationDisabled)
 	if sameAtStart(&now.Spec, &start.Spec) {
 		s.generation = now.Generation
 	} else if s.generation == 0 {
@@ -85,13 +88,19 @@ func (s *State) setConfig(now, start *v1alpha1.CiliumConfig) (filterChanged bool
 
 func sameAtStart(a, b *v1alpha1.CiliumConfigSpec) bool {
 	return a.RoutingMode == b.RoutingMode && a.TunnelPort == b.TunnelPort && a.HostForwarding == b.HostForwarding &&
-		a.ClusterName == b.ClusterName && a.LoadBalancer == b.LoadBalancer
+		a.ClusterName == b.ClusterName && a.LoadBalancer.Mode == b.LoadBalancer.Mode
 }
 
 func (s *State) masquerades() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.masquerade
+}
+
+func (s *State) accelerates() v1alpha1.Acceleration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acceleration
 }
 
 func (s *State) runs() int64 {

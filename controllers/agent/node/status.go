@@ -39,10 +39,29 @@ func (r *Reconciler) describe(node *v1alpha1.CiliumNode, s *v1alpha1.CiliumNodeS
 		s.Datapath.Services, s.Datapath.ServiceBackends = int32(services.Programmed), int32(services.Backends)
 	}
 	ready, cniConfigured := r.conditions(s, err)
-	for _, c := range []metav1.Condition{cniConfigured, r.servicesProgrammed(), ready} {
+	conditions := []metav1.Condition{cniConfigured, r.servicesProgrammed(), ready}
+	if r.accelerates() == v1alpha1.AccelerationNative {
+		conditions = append(conditions, r.accelerated())
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionAccelerated)
+	}
+	for _, c := range conditions {
 		c.ObservedGeneration = node.Generation
 		meta.SetStatusCondition(&s.Conditions, c)
 	}
+}
+
+func (r *Reconciler) accelerated() metav1.Condition {
+	if len(r.plain) == 0 {
+		return condition(v1alpha1.ConditionAccelerated, true, v1alpha1.ReasonProgrammed,
+			"The driver of every card forwards what Services lead to other nodes")
+	}
+	var plain []string
+	for _, p := range r.plain {
+		plain = append(plain, fmt.Sprintf("%s, which %s", p.Name, p.Reason))
+	}
+	return condition(v1alpha1.ConditionAccelerated, false, v1alpha1.ReasonDeviceUnsupported,
+		"Forwarded without XDP is what comes by "+strings.Join(plain, "; by "))
 }
 
 // conditions are Ready and CNIConfigured; err is what kept the node from being programmed.
@@ -171,7 +190,8 @@ func statusConfig(s *v1alpha1.CiliumNodeStatus) *ac.CiliumNodeStatusApplyConfigu
 		out.WithPools(ac.PoolUsage().WithCIDR(p.CIDR).WithUsed(p.Used).WithCooling(p.Cooling).WithCapacity(p.Capacity))
 	}
 	if d := s.Datapath; d != nil {
-		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).WithPeers(d.Peers).
+		path := ac.NodeDatapath().WithRoutingMode(d.RoutingMode).WithMTUBytes(d.MTUBytes).WithDevices(d.Devices...).
+			WithAcceleratedDevices(d.AcceleratedDevices...).WithPeers(d.Peers).
 			WithServices(d.Services).WithServiceBackends(d.ServiceBackends)
 		for _, m := range d.Maps {
 			path.WithMaps(ac.MapUsage().WithName(m.Name).WithEntries(m.Entries).WithMaxEntries(m.MaxEntries))

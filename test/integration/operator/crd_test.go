@@ -261,6 +261,23 @@ func TestConfigRules(t *testing.T) {
 			},
 			want: "hostForwarding bpf",
 		},
+		"unknown acceleration": {
+			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Acceleration = "magic" }, want: "loadBalancer.acceleration",
+		},
+		"acceleration beside the tunnel": {
+			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Acceleration = v1alpha1.AccelerationNative },
+			want:   "acceleration native needs routingMode native",
+		},
+		"acceleration as far as it goes beside the tunnel": {
+			maskSize: 24, cidrs: []string{"10.0.0.0/16"},
+			change: func(c *v1alpha1.CiliumConfig) { c.Spec.LoadBalancer.Acceleration = v1alpha1.AccelerationBestEffort },
+		},
+		"acceleration of native routing": {
+			maskSize: 24, cidrs: []string{"10.0.0.0/16"},
+			change: func(c *v1alpha1.CiliumConfig) {
+				c.Spec.RoutingMode, c.Spec.LoadBalancer.Acceleration = v1alpha1.RoutingNative, v1alpha1.AccelerationNative
+			},
+		},
 		"an empty label prefix": {
 			change: func(c *v1alpha1.CiliumConfig) { c.Spec.Identity.ExcludeLabels = []string{""} }, want: "excludeLabels",
 		},
@@ -300,7 +317,9 @@ func TestConfigDefaults(t *testing.T) {
 	want := v1alpha1.CiliumConfigSpec{
 		ClusterName: "default", IPAM: v1alpha1.IPAMConfig{Mode: v1alpha1.IPAMClusterPool}, RoutingMode: v1alpha1.RoutingTunnel,
 		TunnelPort: 8472, HostForwarding: v1alpha1.ForwardingBPF, Masquerade: v1alpha1.MasqueradeEnabled,
-		LoadBalancer: v1alpha1.LoadBalancerConfig{Mode: v1alpha1.LoadBalancerSNAT},
+		LoadBalancer: v1alpha1.LoadBalancerConfig{
+			Mode: v1alpha1.LoadBalancerSNAT, Algorithm: v1alpha1.AlgorithmRandom, Acceleration: v1alpha1.AccelerationDisabled,
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("spec (-want +got):\n%s", diff)

@@ -26,7 +26,8 @@ type CiliumNodeStatusApplyConfiguration struct {
 	Pools []PoolUsageApplyConfiguration `json:"pools,omitempty"`
 	// datapath is what the agent has programmed. Set by the agent. Absent means nothing yet.
 	Datapath *NodeDatapathApplyConfiguration `json:"datapath,omitempty"`
-	// conditions are Ready, CNIConfigured and ServicesProgrammed, set by the agent, and PoolAssigned, set by the operator.
+	// conditions are Ready, CNIConfigured, ServicesProgrammed and, where spec.loadBalancer.acceleration of CiliumConfig is
+	// native, Accelerated, set by the agent, and PoolAssigned, set by the operator.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

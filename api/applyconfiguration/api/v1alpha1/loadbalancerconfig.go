@@ -26,6 +26,12 @@ type LoadBalancerConfigApplyConfiguration struct {
 	// memory for each port and family of a Service that can be reached from outside and has two backends or more. Live:
 	// connections that are there keep their backends. Set by the user; default random.
 	Algorithm *apiv1alpha1.LoadBalancerAlgorithm `json:"algorithm,omitempty"`
+	// acceleration is disabled, native or best-effort: whether XDP, in the driver of a card, forwards packets between
+	// clients outside and backends that are reached by a card: pods of other nodes with routingMode native, and processes
+	// of other nodes. A card that cannot do it, and whatever is not plain TCP or UDP, is served as without it. With native
+	// the node's condition Accelerated names such cards; native needs routingMode native and hostForwarding bpf. Live:
+	// connections go on, but many a card loses its link for a moment. Set by the user; default disabled.
+	Acceleration *apiv1alpha1.Acceleration `json:"acceleration,omitempty"`
 }
 
 // LoadBalancerConfigApplyConfiguration constructs a declarative configuration of the LoadBalancerConfig type for use with
@@ -47,5 +53,13 @@ func (b *LoadBalancerConfigApplyConfiguration) WithMode(value apiv1alpha1.LoadBa
 // If called multiple times, the Algorithm field is set to the value of the last call.
 func (b *LoadBalancerConfigApplyConfiguration) WithAlgorithm(value apiv1alpha1.LoadBalancerAlgorithm) *LoadBalancerConfigApplyConfiguration {
 	b.Algorithm = &value
+	return b
+}
+
+// WithAcceleration sets the Acceleration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Acceleration field is set to the value of the last call.
+func (b *LoadBalancerConfigApplyConfiguration) WithAcceleration(value apiv1alpha1.Acceleration) *LoadBalancerConfigApplyConfiguration {
+	b.Acceleration = &value
 	return b
 }

@@ -20,6 +20,9 @@ type NodeDatapathApplyConfiguration struct {
 	MTUBytes *int32 `json:"mtuBytes,omitempty"`
 	// devices are the node's devices with a default route or a node address. Set by the agent.
 	Devices []string `json:"devices,omitempty"`
+	// acceleratedDevices are those of them whose drivers forward what Services lead to other nodes (XDP). Set by the agent.
+	// Empty means that spec.loadBalancer.acceleration of CiliumConfig is disabled, or that none can.
+	AcceleratedDevices []string `json:"acceleratedDevices,omitempty"`
 	// peers is the number of other nodes that can be reached. Set by the agent.
 	Peers *int32 `json:"peers,omitempty"`
 	// services is the number of Services that sockets of the node can reach, and of its pods with host ports. Set by the
@@ -60,6 +63,16 @@ func (b *NodeDatapathApplyConfiguration) WithMTUBytes(value int32) *NodeDatapath
 func (b *NodeDatapathApplyConfiguration) WithDevices(values ...string) *NodeDatapathApplyConfiguration {
 	for i := range values {
 		b.Devices = append(b.Devices, values[i])
+	}
+	return b
+}
+
+// WithAcceleratedDevices adds the given value to the AcceleratedDevices field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the AcceleratedDevices field.
+func (b *NodeDatapathApplyConfiguration) WithAcceleratedDevices(values ...string) *NodeDatapathApplyConfiguration {
+	for i := range values {
+		b.AcceleratedDevices = append(b.AcceleratedDevices, values[i])
 	}
 	return b
 }
