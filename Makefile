@@ -55,7 +55,7 @@ test-unit: ## Go tests: no root, no network, no cluster, seconds
 
 .PHONY: test-bpf
 test-bpf: ## programs by BPF_PROG_TEST_RUN, devices and maps in network namespaces (root)
-	$(GOTEST) -tags root -count 1 -timeout 10m ./bpf/... ./internal/datapath/...
+	$(GOTEST) -tags root -count 1 -timeout 15m ./bpf/... ./internal/datapath/...
 
 .PHONY: test-kernels
 test-kernels: ## the same on Debian's newest 6.1 and 6.12 kernels in QEMU (root)

@@ -32,13 +32,13 @@ require() {
 boot() {
 	local initrd=${3%.log}.cpio
 	cat "$2" "$OUT/tests.cpio" >"$initrd"
-	timeout -k 10 "${TIMEOUT:-2100}" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -smp 1 -m 2048 \
+	timeout -k 10 "${TIMEOUT:-3000}" qemu-system-x86_64 -machine q35 -accel tcg -cpu max -smp 1 -m 2048 \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-chardev file,id=console,path="$4" -serial chardev:console -chardev file,id=report,path="$3" -serial chardev:report \
 		-kernel "$1/vmlinuz" -initrd "$initrd" -append "console=ttyS0 panic=-1 oops=panic quiet" </dev/null
 	local result=$?
 	rm -f "$initrd"
-	[ $result = 124 ] && echo "kernels: the guest was stopped after ${TIMEOUT:-2100} s" >&2
+	[ $result = 124 ] && echo "kernels: the guest was stopped after ${TIMEOUT:-3000} s" >&2
 	return $result
 }
 

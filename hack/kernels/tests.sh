@@ -20,7 +20,7 @@ build() {
 	mkdir -p "$to"
 	ln "$before" "$to/test"
 	[ ! -d "$1/testdata" ] || cp -r "$1/testdata" "$to/"
-	echo "$1 -test.v -test.timeout 15m${RUN:+ -test.run $RUN}" >>"$FOLDER/root/tests/list"
+	echo "$1 -test.v -test.timeout 40m${RUN:+ -test.run $RUN}" >>"$FOLDER/root/tests/list"
 }
 
 main() {
