@@ -50,7 +50,9 @@ func TestAgentWritesItsOwnNodeAlone(t *testing.T) {
 			return agent.Create(ctx, endpointOn(own, "fenced-new"), client.DryRunAll)
 		}, false},
 		"the status of another node's endpoint": {func(ctx context.Context) error {
-			return agent.Status().Patch(ctx, theirs.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"status":{"endpointID":7}}`)))
+			changed := theirs.DeepCopy()
+			changed.Status.EndpointID++
+			return agent.Status().Update(ctx, changed)
 		}, true},
 		"the deletion of another node's endpoint": {func(ctx context.Context) error {
 			return agent.Delete(ctx, theirs.DeepCopy())
@@ -98,9 +100,13 @@ func TestForgedEndpointIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { removeForged(t, c, forged) })
-	claim := fmt.Appendf(nil, `{"status":{"podUID":"none","containerID":"none","identity":{"number":%d},"addresses":[{"family":%q,"ip":%q,"gateway":%q}]}}`,
-		identity, v1alpha1.IPv4, victim.Status.PodIP, c.Endpoint(t, "victim").Status.Addresses[0].Gateway)
-	if err := agent.Status().Patch(t.Context(), forged, client.RawPatch("application/merge-patch+json", claim)); err != nil {
+	forged.Status = v1alpha1.CiliumEndpointStatus{
+		PodUID: "none", ContainerID: "none", Identity: &v1alpha1.EndpointIdentity{Number: identity},
+		Addresses: []v1alpha1.EndpointAddress{{
+			Family: v1alpha1.IPv4, IP: victim.Status.PodIP, Gateway: c.Endpoint(t, "victim").Status.Addresses[0].Gateway,
+		}},
+	}
+	if err := agent.Status().Update(t.Context(), forged); err != nil {
 		t.Fatal(err)
 	}
 	took := framework.Eventually(t, 20*time.Second, "the mark of the operator", func(ctx context.Context) error {
