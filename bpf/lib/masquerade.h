@@ -11,8 +11,8 @@
 #include "ipcache.h"
 #include "nat.h"
 
-/* The tunnel's packets are by far the most, and nothing is to be done with them at a card. Nothing is pulled for this, as it
- * is asked of every packet.
+/* The tunnel's packets are by far the most, and nothing is to be done with them at a card.
+ * Nothing is pulled for this, as it is asked of every packet.
  */
 static __always_inline bool is_tunnel_packet(struct __sk_buff *skb, __u32 l3)
 {

@@ -95,6 +95,24 @@ func newCluster(t *testing.T, m mode) *cluster {
 	return c
 }
 
+// far4 and far6 are beyond the world.
+const far4, far6 = "198.51.100.2", "2001:db8:1::2"
+
+// newFar makes a machine beyond the world, to which packets of 1300 bytes go.
+func (c *cluster) newFar(t *testing.T) *lab.Netns {
+	t.Helper()
+	far := lab.New(t)
+	c.world.Script(t,
+		"ip link add far mtu 1300 type veth peer name eth0 mtu 1300 netns "+far.Path(), "ip link set far up",
+		"ip addr add 198.51.100.1/24 dev far", "ip addr add 2001:db8:1::1/64 dev far nodad",
+		"sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+	far.Script(t,
+		"ip link set eth0 up", "ip addr add "+far4+"/24 dev eth0", "ip addr add "+far6+"/64 dev eth0 nodad",
+		"ip route add default via 198.51.100.1", "ip -6 route add default via 2001:db8:1::1")
+	far.Settle(t)
+	return far
+}
+
 // newNode makes a node with a card on the wire.
 func (c *cluster) newNode(t *testing.T, number int, m mode) *clusterNode {
 	t.Helper()

@@ -76,17 +76,8 @@ func TestTheTunnelIsNotTracked(t *testing.T) {
 func TestErrorsReachMasqueradedPods(t *testing.T) {
 	for name, m := range modes() {
 		t.Run(name, func(t *testing.T) {
-			const far4, far6 = "198.51.100.2", "2001:db8:1::2"
 			c := newCluster(t, m)
-			far := lab.New(t)
-			c.world.Script(t,
-				"ip link add far mtu 1300 type veth peer name eth0 mtu 1300 netns "+far.Path(), "ip link set far up",
-				"ip addr add 198.51.100.1/24 dev far", "ip addr add 2001:db8:1::1/64 dev far nodad",
-				"sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
-			far.Script(t,
-				"ip link set eth0 up", "ip addr add "+far4+"/24 dev eth0", "ip addr add "+far6+"/64 dev eth0 nodad",
-				"ip route add default via 198.51.100.1", "ip -6 route add default via 2001:db8:1::1")
-			far.Settle(t)
+			far := c.newFar(t)
 			pod := c.nodes[0].pods[0].netns
 			for _, to := range addrs(far4, far6) {
 				beyond := path{name: "pod beyond the world", from: pod, at: far, to: addrs(far4, far6), source: c.nodes[0].want.Addrs}

@@ -15,8 +15,8 @@ import (
 )
 
 // tunnelTable spares the tunnel's packets connection tracking, which the kubelet's own rules turn on. To it every connection
-// between pods of two nodes is two more of the node's, each of which is entered and stays for minutes: a fifth of what
-// opening the connection costs, and nobody asks for them.
+// between pods of two nodes is two more of the node's, each of which is entered and stays for minutes, and nobody asks for
+// them.
 const tunnelTable = "ciliate_tunnel"
 
 // destinationPort is where both UDP and TCP have it.
