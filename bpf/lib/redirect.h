@@ -13,9 +13,15 @@
 #include "identity.h"
 #include "ipcache.h"
 #include "parse.h"
+#include "vxlan.h"
 
 enum hops {
 	LAST_HOP = 1, /* the stack is to say that it was exceeded */
+};
+
+enum tunnel_route {
+	LOOPBACK_IFINDEX = 1, /* where the kernel lets what a node itself sends begin */
+	MAX_INNER_BYTES = 65535 - VXLAN_OVERHEAD,
 };
 
 static __always_inline bool is_own_address(const struct addr *a)
@@ -51,25 +57,6 @@ static __always_inline int deliver(struct __sk_buff *skb, struct packet *pkt,
 	return bpf_redirect_peer(ep->ifindex, 0);
 }
 
-/* Through the tunnel device, where to_overlay knows by the mark that the key is set. */
-static __always_inline int route_tunnel(struct __sk_buff *skb, const struct packet *pkt,
-					const struct node_config *here,
-					const struct ipcache_entry *to)
-{
-	int verdict;
-
-	if (!here->tunnel_ifindex)
-		return -DROP_NO_TUNNEL_ENDPOINT;
-	verdict = set_tunnel_key(skb, here, &to->node, pkt->identity);
-	if (verdict)
-		return verdict;
-	verdict = route_hop(skb, pkt, pkt->smac, pkt->dmac);
-	if (verdict)
-		return verdict;
-	skb->mark = MARK_KEYED;
-	return bpf_redirect(here->tunnel_ifindex, 0);
-}
-
 /* Between which addresses a route is wanted. */
 static __always_inline void ask_for_route(struct bpf_fib_lookup *fib, __u8 family,
 					  const struct addr *from, const struct addr *to)
@@ -94,16 +81,20 @@ static __always_inline long find_route(struct __sk_buff *skb, const struct packe
 }
 
 /* Out by the route that was found, to a neighbour that the kernel knows or asks for. */
+static __always_inline int to_neighbor(const struct bpf_fib_lookup *fib)
+{
+	struct bpf_redir_neigh next = { .nh_family = fib->family };
+
+	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
+	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+}
+
 static __always_inline int leave_by(struct __sk_buff *skb, const struct packet *pkt,
 				    const struct bpf_fib_lookup *fib)
 {
-	struct bpf_redir_neigh next = { .nh_family = fib->family };
 	int verdict = route_hop(skb, pkt, pkt->smac, pkt->dmac);
 
-	if (verdict)
-		return verdict;
-	__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, sizeof(next.ipv6_nh));
-	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+	return verdict ? verdict : to_neighbor(fib);
 }
 
 /* By the host's routes, past its stack. What they do not settle goes to the stack. */
@@ -134,6 +125,57 @@ static __always_inline bool is_direct(__u32 ifindex)
 	const struct card *card = bpf_map_lookup_elem(&cards, &ifindex);
 
 	return !stack_forwarding && card && card->direct;
+}
+
+/* How the node itself would reach another one, if that is by a card and the packet fits: to what
+ * is to be cut, or is more than a header can say, the tunnel device knows the way.
+ */
+static __always_inline bool find_tunnel_route(struct __sk_buff *skb, const struct node_config *here,
+					      const struct addr *to, struct bpf_fib_lookup *fib)
+{
+	__u32 bytes = skb->len - ETH_HLEN;
+	long found;
+
+	if (!here->encapsulates || !addr_is_mapped(to) || addr_is_zero(&here->underlay4) ||
+	    bytes > MAX_INNER_BYTES)
+		return false;
+	/* Segments were compared with the MTU before. */
+	if (here->mtu && bytes > here->mtu)
+		bytes = here->mtu;
+	fib->ifindex = LOOPBACK_IFINDEX;
+	fib->l4_protocol = PROTOCOL_UDP;
+	fib->sport = vxlan_source_port(skb);
+	fib->dport = bpf_htons(tunnel_port);
+	fib->tot_len = bytes + VXLAN_OVERHEAD;
+	ask_for_route(fib, AF_INET, &here->underlay4, to);
+	found = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
+	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return false;
+	return is_direct(fib->ifindex);
+}
+
+/* In a tunnel frame of our own to a card, or through the tunnel device, whose program knows by the
+ * mark that the key is set, as the card's knows that nothing is left to do.
+ */
+static __always_inline int route_tunnel(struct __sk_buff *skb, const struct packet *pkt,
+					const struct node_config *here,
+					const struct ipcache_entry *to)
+{
+	struct bpf_fib_lookup fib = {};
+	int verdict;
+
+	if (!here->tunnel_ifindex)
+		return -DROP_NO_TUNNEL_ENDPOINT;
+	verdict = route_hop(skb, pkt, pkt->smac, pkt->dmac);
+	if (verdict)
+		return verdict;
+	skb->mark = MARK_KEYED;
+	if (find_tunnel_route(skb, here, &to->node, &fib) && widen(skb)) {
+		verdict = write_vxlan(skb, pkt, &here->underlay4, &to->node, fib.sport);
+		return verdict ? verdict : to_neighbor(&fib);
+	}
+	verdict = set_tunnel_key(skb, here, &to->node, pkt->identity);
+	return verdict ? verdict : bpf_redirect(here->tunnel_ifindex, 0);
 }
 
 /* By the host's routes to a card, whose program gives the packet the node's address. What is for

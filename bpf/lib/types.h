@@ -421,7 +421,8 @@ struct node_config {
 	__u32 mtu; /* bytes of an IP packet between pods of different nodes; 0: not checked */
 	__u16 nat_first; /* ports that stand for pods', host byte order; clear of those that the */
 	__u16 nat_last; /* kernel gives to sockets, and of node ports */
-	__u8 pad[4];
+	__u8 encapsulates; /* 1: programs write tunnel frames; 0: all go through the device */
+	__u8 pad[3];
 };
 _Static_assert(sizeof(struct node_config) == 80, "node_config");
 

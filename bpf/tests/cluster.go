@@ -48,9 +48,19 @@ type cluster struct {
 	cards [2]netlink.Link
 }
 
-// newCluster joins two nodes by a wire, and by a tunnel over IPv4 or IPv6 or by routes.
-func newCluster(t testing.TB, cfg loader.Config, v6Underlay bool, podMTU int) *cluster {
+// road is a way between nodes.
+type road struct {
+	config loader.Config
+	// v6: the tunnel runs over IPv6.
+	v6 bool
+	// device: nothing but the tunnel device writes tunnel frames.
+	device bool
+}
+
+// newCluster joins two nodes by a wire, and by a tunnel or by routes.
+func newCluster(t testing.TB, r road, podMTU int) *cluster {
 	t.Helper()
+	cfg := r.config
 	cfg.TunnelPort = tunnelPort
 	c := &cluster{}
 	for i := range c.nodes {
@@ -69,16 +79,19 @@ func newCluster(t testing.TB, cfg loader.Config, v6Underlay bool, podMTU int) *c
 		} else {
 			tunnel = n.addTunnel(t, podRanges(2-i))
 		}
-		n.do(t, func() error { return n.objects.AttachNetdev(c.cards[i].Attrs().Index) })
+		card := c.cards[i].Attrs().Index
+		n.do(t, func() error { return n.objects.AttachNetdev(card) })
+		must(t, n.maps.SyncCards([]maps.Card{{Index: card, Direct: true}}))
 		must(t, n.maps.SetNode(maps.NodeConfig{
 			TunnelIfindex: tunnel, MTU: pathMTU, Addrs: []netip.Addr{underlays(false)[i], underlays(true)[i]}, Routers: n.routers,
+			Encapsulate: !r.device,
 		}))
 		must(t, n.maps.SyncIdentities([]datapath.Identity{1001, 1002}))
 		c.pods[i] = n.addPod(t, datapath.Identity(1001+i), podMTU)
 	}
 	t.Cleanup(func() { c.report(t) })
 	for i, n := range c.nodes {
-		must(t, n.maps.PutRoutes(c.routes(i, underlays(v6Underlay)[1-i])))
+		must(t, n.maps.PutRoutes(c.routes(i, underlays(r.v6)[1-i])))
 	}
 	return c
 }

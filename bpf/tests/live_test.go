@@ -26,15 +26,10 @@ const (
 )
 
 // roads are the ways between nodes.
-func roads() map[string]struct {
-	config loader.Config
-	v6     bool
-} {
-	return map[string]struct {
-		config loader.Config
-		v6     bool
-	}{
+func roads() map[string]road {
+	return map[string]road{
 		"the tunnel over IPv4":                 {},
+		"the tunnel over IPv4, by its device":  {device: true},
 		"the tunnel over IPv6":                 {v6: true},
 		"the tunnel and the host's stack":      {config: loader.Config{StackForwarding: true}},
 		"native routes":                        {config: loader.Config{Native: true}},
@@ -144,9 +139,9 @@ func TestPodsOnOneNode(t *testing.T) {
 
 // TestPodsAcrossNodes needs root: it makes namespaces.
 func TestPodsAcrossNodes(t *testing.T) {
-	for name, road := range roads() {
+	for name, r := range roads() {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, road.config, road.v6, pathMTU)
+			c := newCluster(t, r, pathMTU)
 			there := c.pods[1].endpoint.Addrs
 			c.pods[0].reach(t, there, 84, false)
 			c.pods[0].reach(t, there, pathMTU, true)
@@ -163,12 +158,12 @@ func TestPodsAcrossNodes(t *testing.T) {
 
 // TestTooBigAcrossNodes needs root. One byte above the path's MTU is answered, and the pod's kernel learns.
 func TestTooBigAcrossNodes(t *testing.T) {
-	for name, road := range roads() {
+	for name, r := range roads() {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, road.config, road.v6, deviceMTU)
+			c := newCluster(t, r, deviceMTU)
 			there := c.pods[1].endpoint.Addrs
 			c.pods[0].reach(t, there, pathMTU, true)
-			if road.config.Native && road.config.StackForwarding {
+			if r.config.Native && r.config.StackForwarding {
 				return // The kernel knows no MTU but the card's here.
 			}
 			c.pods[0].notReach(t, there, pathMTU+1, true)

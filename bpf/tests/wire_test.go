@@ -60,15 +60,15 @@ func open(frame []byte) envelope {
 
 // TestTheWire needs root: the outer addresses and the identity of what crosses between nodes, and the MAC on receipt.
 func TestTheWire(t *testing.T) {
-	for name, road := range map[string]struct {
-		config loader.Config
-		v6     bool
-	}{"over IPv4": {}, "over IPv6": {v6: true}, "through the stack": {config: loader.Config{StackForwarding: true}}} {
+	for name, r := range map[string]road{
+		"over IPv4": {}, "over IPv6": {v6: true}, "by the device": {device: true},
+		"through the stack": {config: loader.Config{StackForwarding: true}},
+	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, road.config, road.v6, pathMTU)
+			c := newCluster(t, r, pathMTU)
 			wire := c.nodes[1].sniff(t, c.cards[1].Attrs().Index)
 			inside := c.pods[1].sniff(t, c.pods[1].device.Attrs().Index)
-			outer := underlays(road.v6)
+			outer := underlays(r.v6)
 			for _, to := range c.pods[1].endpoint.Addrs {
 				for sender, vni := range map[*namespace]uint32{c.pods[0].namespace: 1001, c.nodes[0].namespace: 1} {
 					sender.reach(t, []netip.Addr{to}, 84, false)
@@ -93,9 +93,9 @@ func TestTheWire(t *testing.T) {
 
 // TestMACsOnReceipt needs root: redirects would hide a wrong one until a packet takes another way.
 func TestMACsOnReceipt(t *testing.T) {
-	for name, road := range roads() {
+	for name, r := range roads() {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, road.config, road.v6, pathMTU)
+			c := newCluster(t, r, pathMTU)
 			neighbour := c.nodes[1].addPod(t, 1003, pathMTU)
 			inside := c.pods[1].sniff(t, c.pods[1].device.Attrs().Index)
 			for sender, n := range map[string]*namespace{
@@ -116,7 +116,7 @@ func TestMACsOnReceipt(t *testing.T) {
 
 // TestForgeriesDoNotArrive needs root: what a pod makes up reaches neither the other pod nor the wire.
 func TestForgeriesDoNotArrive(t *testing.T) {
-	c := newCluster(t, loader.Config{}, false, pathMTU)
+	c := newCluster(t, road{}, pathMTU)
 	victim, liar := c.pods[1], c.pods[0]
 	liar.reach(t, victim.endpoint.Addrs, 84, false)
 	inside := victim.sniff(t, victim.device.Attrs().Index)
@@ -155,7 +155,7 @@ func vxlan(vni uint32, to *pod) []byte {
 
 // TestAForeignMachineCannotTunnel needs root: tunnel packets count only from nodes, and only for their own pods.
 func TestAForeignMachineCannotTunnel(t *testing.T) {
-	c := newCluster(t, loader.Config{}, false, pathMTU)
+	c := newCluster(t, road{}, pathMTU)
 	victim, neighbour := c.pods[1], c.nodes[0]
 	c.pods[0].reach(t, victim.endpoint.Addrs, 84, false)
 	inside := victim.sniff(t, victim.device.Attrs().Index)
@@ -183,7 +183,7 @@ func TestAForeignMachineCannotTunnel(t *testing.T) {
 
 // TestAnUnknownPodIsNeverWorld needs root: native routing, a pod whose endpoint this node has not heard of.
 func TestAnUnknownPodIsNeverWorld(t *testing.T) {
-	c := newCluster(t, loader.Config{Native: true}, false, pathMTU)
+	c := newCluster(t, road{config: loader.Config{Native: true}}, pathMTU)
 	there := c.pods[1].endpoint.Addrs
 	c.pods[0].reach(t, there, 84, false)
 	for _, n := range c.nodes {

@@ -141,7 +141,8 @@ type PodNodeConfig struct {
 	Mtu           uint32
 	NatFirst      uint16
 	NatLast       uint16
-	Pad           [4]uint8
+	Encapsulates  uint8
+	Pad           [3]uint8
 }
 
 type PodTuple struct {

@@ -143,8 +143,13 @@ func (d *Datapath) setNode(n *node, tunnel int) error {
 	if err != nil {
 		return err
 	}
+	encrypts, err := d.links.Encrypts()
+	if err != nil {
+		return err
+	}
 	return d.maps.SetNode(maps.NodeConfig{
 		TunnelIfindex: tunnel, MTU: n.mtu, Addrs: n.Addrs, Routers: n.Routers, NATFirst: first, NATLast: last,
+		Encapsulate: !encrypts,
 	})
 }
 

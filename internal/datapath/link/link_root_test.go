@@ -311,6 +311,29 @@ func TestForwardingKeepsAdvertisedRoutes(t *testing.T) {
 	}
 }
 
+// outPolicy has all that goes between two networks encrypted.
+const outPolicy = "ip xfrm policy add src 192.0.2.0/24 dst 198.51.100.0/24 dir out tmpl proto esp mode transport"
+
+// TestEncrypts needs root: what is encrypted on its way in, or passed on, is no matter of who sends.
+func TestEncrypts(t *testing.T) {
+	node, links := open(t)
+	for _, step := range []struct {
+		command string
+		want    bool
+	}{
+		{command: strings.Replace(outPolicy, "dir out", "dir in", 1)},
+		{command: outPolicy, want: true},
+		{command: "ip xfrm policy flush"},
+	} {
+		node.Script(t, step.command)
+		got, err := links.Encrypts()
+		must(t, err)
+		if got != step.want {
+			t.Errorf("after %q: got %t, want %t", step.command, got, step.want)
+		}
+	}
+}
+
 func TestChanges(t *testing.T) {
 	tests := map[string]struct {
 		command string
@@ -320,6 +343,7 @@ func TestChanges(t *testing.T) {
 		"a card gets an address":   {command: "ip addr add 192.0.2.9/24 dev eth0", want: true},
 		"a default route":          {command: "ip route add default dev eth0", want: true},
 		"a route of ours is lost":  {command: "ip route del 10.0.2.0/24", want: true},
+		"an IPsec policy":          {command: outPolicy, want: true},
 		"a pod's device":           {command: "ip link add " + hostIf + " type veth peer name lxc0123456789ac"},
 		"a pod's route":            {command: "ip route add 10.0.1.7/32 dev eth0 proto 202"},
 		"a neighbour":              {command: "ip neigh add 192.0.2.77 dev eth0 lladdr 02:00:00:00:00:01"},

@@ -37,7 +37,10 @@ type Links struct {
 
 // Open makes a Links for the network namespace of the calling thread. MAC addresses come from random.
 func Open(sysctls Sysctls, random io.Reader) (*Links, error) {
-	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE, unix.NETLINK_XFRM)
+	if errors.Is(err, unix.EPROTONOSUPPORT) { // a kernel without IPsec
+		handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}

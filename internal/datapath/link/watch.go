@@ -5,8 +5,10 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,29 +22,46 @@ import (
 // Quiet is how long no news is passed on after a change: a card that comes up tells it in a dozen messages.
 const Quiet = 100 * time.Millisecond
 
-// Changes tells that devices, addresses or routes of the node have changed, until ctx ends. What concerns pods' devices
-// only is left out. Changes that come while one waits to be taken are one. after is time.After but in tests.
+// Changes tells that devices, addresses, routes or IPsec policies of the node have changed, until ctx ends. What concerns
+// pods' devices only is left out. Changes that come while one waits to be taken are one. after is time.After but in tests.
 func Changes(ctx context.Context, after func(time.Duration) <-chan time.Time) (<-chan struct{}, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR,
 		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to changes of devices and routes: %w", err)
 	}
-	raw := make(chan struct{}, 1)
-	go func() {
-		<-ctx.Done()
+	sockets := []*nl.NetlinkSocket{socket}
+	policies, err := nl.Subscribe(unix.NETLINK_XFRM, policyGroup)
+	switch {
+	case err == nil:
+		sockets = append(sockets, policies)
+	case !errors.Is(err, unix.EPROTONOSUPPORT): // a kernel without IPsec
 		socket.Close()
-	}()
-	go listen(ctx, socket, raw)
+		return nil, fmt.Errorf("subscribe to changes of IPsec policies: %w", err)
+	}
 	changes := make(chan struct{}, 1)
-	go coalesce(raw, changes, after)
+	go coalesce(listenAll(ctx, sockets), changes, after)
 	return changes, nil
+}
+
+// listenAll listens to every socket until ctx ends.
+func listenAll(ctx context.Context, sockets []*nl.NetlinkSocket) <-chan struct{} {
+	raw := make(chan struct{}, 1)
+	var listeners sync.WaitGroup
+	for _, socket := range sockets {
+		listeners.Go(func() { listen(ctx, socket, raw) })
+		context.AfterFunc(ctx, socket.Close)
+	}
+	go func() {
+		listeners.Wait()
+		close(raw)
+	}()
+	return raw
 }
 
 // listen reads until ctx ends. Messages that did not fit into the socket's buffer, or could not be read, may have been
 // about anything, so their loss counts as a change.
 func listen(ctx context.Context, socket *nl.NetlinkSocket, raw chan<- struct{}) {
-	defer close(raw)
 	for {
 		messages, _, err := socket.Receive()
 		if ctx.Err() != nil {

@@ -23,11 +23,16 @@ type NodeConfig struct {
 	NATFirst, NATLast uint16
 	// Routers are this node's router addresses, at most one a family.
 	Routers []netip.Addr
+	// Encapsulate lets programs write tunnel frames themselves, past the tunnel device and the host's stack behind it.
+	Encapsulate bool
 }
 
 // SetNode writes the node's values, all at once.
 func (m *Maps) SetNode(c NodeConfig) error {
 	n := bpfgen.NodeConfig{TunnelIfindex: uint32(c.TunnelIfindex), Mtu: uint32(c.MTU), NatFirst: c.NATFirst, NatLast: c.NATLast}
+	if c.Encapsulate {
+		n.Encapsulates = 1
+	}
 	n.Underlay4.B, n.Underlay6.B = firsts(c.Addrs)
 	n.Router4.B, n.Router6.B = firsts(c.Routers)
 	if err := m.node.Put(uint32(0), n); err != nil {
