@@ -46,6 +46,8 @@ type cluster struct {
 	nodes [2]*node
 	pods  [2]*pod
 	cards [2]netlink.Link
+	// tunnels are the numbers of the tunnel devices, 0 where there is none.
+	tunnels [2]int
 }
 
 // road is a way between nodes.
@@ -73,19 +75,15 @@ func newCluster(t testing.TB, r road, podMTU int) *cluster {
 	}
 	c.wire(t, cardMTU)
 	for i, n := range c.nodes {
-		tunnel := 0
 		if cfg.Native {
 			c.route(t, i)
 		} else {
-			tunnel = n.addTunnel(t, podRanges(2-i))
+			c.tunnels[i] = n.addTunnel(t, podRanges(2-i))
 		}
 		card := c.cards[i].Attrs().Index
 		n.do(t, func() error { return n.objects.AttachNetdev(card) })
 		must(t, n.maps.SyncCards([]maps.Card{{Index: card, Direct: true}}))
-		must(t, n.maps.SetNode(maps.NodeConfig{
-			TunnelIfindex: tunnel, MTU: pathMTU, Addrs: []netip.Addr{underlays(false)[i], underlays(true)[i]}, Routers: n.routers,
-			Encapsulate: !r.device,
-		}))
+		c.setNode(t, i, !r.device)
 		must(t, n.maps.SyncIdentities([]datapath.Identity{1001, 1002}))
 		c.pods[i] = n.addPod(t, datapath.Identity(1001+i), podMTU)
 	}
@@ -94,6 +92,15 @@ func newCluster(t testing.TB, r road, podMTU int) *cluster {
 		must(t, n.maps.PutRoutes(c.routes(i, underlays(r.v6)[1-i])))
 	}
 	return c
+}
+
+// setNode writes what programs know of node i.
+func (c *cluster) setNode(t testing.TB, i int, encapsulate bool) {
+	t.Helper()
+	must(t, c.nodes[i].maps.SetNode(maps.NodeConfig{
+		TunnelIfindex: c.tunnels[i], MTU: pathMTU, Routers: c.nodes[i].routers, Encapsulate: encapsulate,
+		Addrs: []netip.Addr{underlays(false)[i], underlays(true)[i]},
+	}))
 }
 
 // wire connects the two nodes' cards.

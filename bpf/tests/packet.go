@@ -30,6 +30,8 @@ type frame struct {
 	// ethertype follows from src when it is zero.
 	ethertype uint16
 	src, dst  string
+	// tos is the type of service, or traffic class.
+	tos uint8
 	// ttl is 64 when it is zero; noTTL makes it so.
 	ttl   uint8
 	noTTL bool
@@ -118,7 +120,7 @@ func (f frame) sum(message []byte, at int, src, dst netip.Addr) []byte {
 func (f frame) ipv4(src, dst netip.Addr) []byte {
 	body, option := f.l4(src, dst), f.option(0x9a, 8)
 	b := append(make([]byte, 20, 20+len(option)+len(body)), option...)
-	b[0], b[8], b[9] = 0x45+byte(len(option)/4), f.ttl, f.protocol
+	b[0], b[1], b[8], b[9] = 0x45+byte(len(option)/4), f.tos, f.ttl, f.protocol
 	binary.BigEndian.PutUint16(b[2:], uint16(len(b)+len(body)))
 	binary.BigEndian.PutUint16(b[4:], uint16(f.fragment.id))
 	place := uint16(f.fragment.offset / 8)
@@ -161,7 +163,7 @@ func (f frame) ipv6(src, dst netip.Addr) []byte {
 		next, body = protoDstOpts, append(append([]byte{next, 2}, option...), body...)
 	}
 	b := make([]byte, 40, 40+len(body))
-	b[0], b[6], b[7] = 0x60, next, f.ttl
+	b[0], b[1], b[6], b[7] = 0x60|f.tos>>4, f.tos<<4, next, f.ttl
 	binary.BigEndian.PutUint16(b[4:], uint16(len(body)))
 	copy(b[8:], src.AsSlice())
 	copy(b[24:], dst.AsSlice())

@@ -112,7 +112,7 @@ func (b *bench) setNode(t testing.TB, mtu int) {
 	must(t, err)
 	must(t, b.maps.SetNode(maps.NodeConfig{
 		TunnelIfindex: lo.Attrs().Index, MTU: mtu, Routers: b.routers, NATFirst: natFirst, NATLast: natLast,
-		Addrs: []netip.Addr{netip.MustParseAddr(here4), netip.MustParseAddr(here6)},
+		Addrs: []netip.Addr{netip.MustParseAddr(here4), netip.MustParseAddr(here6)}, Encapsulate: true,
 	}))
 }
 
