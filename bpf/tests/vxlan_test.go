@@ -8,13 +8,17 @@ package tests
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/datapath/loader"
@@ -100,7 +104,8 @@ func TestFramesAreTheDevices(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, type of service %#x, %d bytes", to[family], tos, len(payload)), func(t *testing.T) {
 					f := frame{
 						smac: mac(from.ifc.MAC), dmac: mac(from.ifc.HostMAC), tos: tos, payload: []byte(payload),
-						src: from.endpoint.Addrs[family].String(), dst: to[family].String(), sport: 7, dport: 4000, summed: true,
+						dontFragment: payload != marker,
+						src:          from.endpoint.Addrs[family].String(), dst: to[family].String(), sport: 7, dport: 4000, summed: true,
 					}
 					var frames [2][]byte
 					for i, encapsulate := range []bool{false, true} {
@@ -133,19 +138,62 @@ func blank(t *testing.T, frame []byte) {
 	}
 }
 
-// TestSegmentsInTheTunnel needs root: cards that leave it to the kernel to cut large packets and to sum them up.
+// TestSegmentsInTheTunnel needs root: large packets, which cards cut and sum up, or leave to the kernel.
 func TestSegmentsInTheTunnel(t *testing.T) {
-	c := newCluster(t, road{}, pathMTU)
-	for _, n := range c.nodes {
-		n.run(t, "ethtool", "-K", "eth0", "tso", "off", "gso", "off", "tx", "off", "sg", "off")
+	const largest = ethHeader + pathMTU + overhead
+	for name, offload := range map[string]string{"by the card": "on", "by the kernel": "off"} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, road{}, pathMTU)
+			for _, n := range c.nodes {
+				n.run(t, "ethtool", "-K", "eth0", "tso", offload, "gso", offload, "tx", offload, "sg", offload)
+			}
+			wire := c.nodes[1].sniff(t, c.cards[1].Attrs().Index)
+			for _, a := range c.pods[1].endpoint.Addrs {
+				stream(t, c.pods[0], c.pods[1], a)
+				segments(t, c.pods[0], c.pods[1], a)
+			}
+			got := wire.await(t, patience, func(frame []byte) bool { return len(frame) >= largest })
+			if cut := len(got) == largest; cut != (offload == "off") {
+				t.Errorf("a frame of %d bytes was on the wire; the largest that fits has %d", len(got), largest)
+			}
+		})
 	}
-	wire := c.nodes[1].sniff(t, c.cards[1].Attrs().Index)
-	for _, a := range c.pods[1].endpoint.Addrs {
-		stream(t, c.pods[0], c.pods[1], a)
-	}
-	whole := wire.await(t, patience, func(frame []byte) bool { return len(frame) >= ethHeader+pathMTU+overhead })
-	if whole == nil || len(whole) > ethHeader+pathMTU+overhead {
-		t.Errorf("no packet has the largest size: got %d bytes", len(whole))
+}
+
+// segments sends three datagrams as one, and demands each.
+func segments(t *testing.T, from, to *pod, address netip.Addr) {
+	t.Helper()
+	const count, size = 3, 1000
+	var server net.PacketConn
+	to.do(t, func() (err error) {
+		server, err = net.ListenPacket("udp", netip.AddrPortFrom(address, 5002).String())
+		return err
+	})
+	defer server.Close()
+	from.do(t, func() error {
+		c, err := net.Dial("udp", netip.AddrPortFrom(address, 5002).String())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		raw, err := c.(*net.UDPConn).SyscallConn()
+		if err != nil {
+			return err
+		}
+		var set error
+		if err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, size) }); err != nil {
+			return err
+		}
+		_, err = c.Write(make([]byte, count*size))
+		return errors.Join(set, err)
+	})
+	must(t, server.SetReadDeadline(time.Now().Add(patience)))
+	for i := range count {
+		n, _, err := server.ReadFrom(make([]byte, 1<<16))
+		must(t, err)
+		if n != size {
+			t.Errorf("datagram %d of %d to %s: got %d bytes, want %d", i+1, count, address, n, size)
+		}
 	}
 }
 

@@ -95,6 +95,29 @@ func TestMTU(t *testing.T) {
 	}
 }
 
+// TestIPsecIsObeyed needs root: what the host's policies say of packets between nodes holds for pods', here that none may
+// leave in the clear.
+func TestIPsecIsObeyed(t *testing.T) {
+	c := newCluster(t, modes()["tunnel"])
+	one, two := c.nodes[0], c.nodes[1]
+	policy := fmt.Sprintf("policy add src %s dst %s dir out action block", one.want.Addrs[0], two.want.Addrs[0])
+	across := path{name: "pod to pod on another node", from: one.pods[0].netns}
+	for _, step := range []struct {
+		policies string
+		blocked  bool
+	}{{"policy flush", false}, {policy, true}, {"policy flush", false}} {
+		one.netns.Script(t, "ip xfrm "+step.policies)
+		one.ensureNode(t)
+		for _, to := range two.pods[0].Addrs {
+			if !step.blocked {
+				c.wantPing(t, across, to, 56)
+			} else if out, err := across.from.Try(t, "ping", "-n", "-c2", "-i0.01", "-W1", to.String()); err == nil {
+				t.Errorf("ping %s passed a policy that blocks it:\n%s", to, out)
+			}
+		}
+	}
+}
+
 func (c *cluster) wantPing(t *testing.T, p path, to netip.Addr, size int) {
 	t.Helper()
 	out, err := p.from.Try(t, "ping", "-M", "do", "-n", "-c2", "-i0.01", "-W2", "-s", fmt.Sprint(size), to.String())
