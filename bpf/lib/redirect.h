@@ -21,7 +21,7 @@ enum hops {
 
 enum tunnel_route {
 	LOOPBACK_IFINDEX = 1, /* where the kernel lets what a node itself sends begin */
-	MAX_INNER_BYTES = 65535 - VXLAN_OVERHEAD,
+	MAX_INNER_BYTES = 65535 + ETH_HLEN - VXLAN_OVERHEAD, /* of a frame */
 };
 
 static __always_inline bool is_own_address(const struct addr *a)
@@ -130,23 +130,20 @@ static __always_inline bool is_direct(__u32 ifindex)
 /* How the node itself would reach another one, if that is by a card and the packet fits: to what
  * is to be cut, or is more than a header can say, the tunnel device knows the way.
  */
-static __always_inline bool find_tunnel_route(struct __sk_buff *skb, const struct node_config *here,
-					      const struct addr *to, struct bpf_fib_lookup *fib)
+static __always_inline bool find_tunnel_route(struct __sk_buff *skb, const struct packet *pkt,
+					      const struct node_config *here, const struct addr *to,
+					      struct bpf_fib_lookup *fib)
 {
-	__u32 bytes = skb->len - ETH_HLEN;
 	long found;
 
 	if (!here->encapsulates || !addr_is_mapped(to) || addr_is_zero(&here->underlay4) ||
-	    bytes > MAX_INNER_BYTES)
+	    skb->len > MAX_INNER_BYTES)
 		return false;
-	/* Segments were compared with the MTU before. */
-	if (here->mtu && bytes > here->mtu)
-		bytes = here->mtu;
 	fib->ifindex = LOOPBACK_IFINDEX;
 	fib->l4_protocol = PROTOCOL_UDP;
 	fib->sport = vxlan_source_port(skb);
 	fib->dport = bpf_htons(tunnel_port);
-	fib->tot_len = bytes + VXLAN_OVERHEAD;
+	fib->tot_len = segment_bytes(skb, pkt) + VXLAN_OVERHEAD;
 	ask_for_route(fib, AF_INET, &here->underlay4, to);
 	found = bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
@@ -170,7 +167,7 @@ static __always_inline int route_tunnel(struct __sk_buff *skb, const struct pack
 	if (verdict)
 		return verdict;
 	skb->mark = MARK_KEYED;
-	if (find_tunnel_route(skb, here, &to->node, &fib) && widen(skb)) {
+	if (find_tunnel_route(skb, pkt, here, &to->node, &fib) && widen(skb)) {
 		verdict = write_vxlan(skb, pkt, &here->underlay4, &to->node, fib.sport);
 		return verdict ? verdict : to_neighbor(&fib);
 	}

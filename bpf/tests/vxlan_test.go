@@ -34,18 +34,16 @@ func TestWhoWritesTunnelFrames(t *testing.T) {
 	for name, c := range map[string]struct {
 		src, dst string
 		bytes    int
-		gsoSize  uint32
 		change   func(gate, *testing.T)
 		device   bool
 	}{
-		"IPv4":                                 {dst: remotePod4},
-		"IPv6":                                 {src: podA6, dst: remotePod6},
-		"as much as the way takes":             {dst: remotePod4, bytes: routeMTU - overhead},
-		"more than the way takes":              {dst: remotePod4, bytes: routeMTU - overhead + 1, device: true},
-		"segments, perhaps more than it takes": {dst: remotePod4, bytes: 3000, gsoSize: 1000, device: true},
-		"a node that is known by IPv6":         {dst: byIPv6, device: true},
-		"a card that pods do not reach":        {dst: remotePod4, device: true, change: func(g gate, t *testing.T) { g.setCard(t, maps.Card{}) }},
-		"no way":                               {dst: remotePod4, device: true, change: gate.dropRoutes},
+		"IPv4":                          {dst: remotePod4},
+		"IPv6":                          {src: podA6, dst: remotePod6},
+		"as much as the way takes":      {dst: remotePod4, bytes: routeMTU - overhead},
+		"more than the way takes":       {dst: remotePod4, bytes: routeMTU - overhead + 1, device: true},
+		"a node that is known by IPv6":  {dst: byIPv6, device: true},
+		"a card that pods do not reach": {dst: remotePod4, device: true, change: func(g gate, t *testing.T) { g.setCard(t, maps.Card{}) }},
+		"no way":                        {dst: remotePod4, device: true, change: gate.dropRoutes},
 		"packets are to be encrypted": {dst: remotePod4, device: true, change: func(g gate, t *testing.T) {
 			must(t, g.maps.SetNode(maps.NodeConfig{TunnelIfindex: g.card, MTU: pathMTU, Addrs: []netip.Addr{netip.MustParseAddr(here4)}}))
 		}},
@@ -68,7 +66,7 @@ func TestWhoWritesTunnelFrames(t *testing.T) {
 			if c.bytes > 0 {
 				f = g.sized(f, c.bytes)
 			}
-			got := g.run(t, run{program: "from_pod", in: f, gsoSize: c.gsoSize})
+			got := g.run(t, run{program: "from_pod", in: f})
 			if got.action != redirect || got.mark != markKeyed {
 				t.Errorf("action %d, mark %#x", int32(got.action), got.mark)
 			}
