@@ -37,7 +37,7 @@ __noinline int name_service(struct __sk_buff *skb)
 	if (!names_service(skb, pkt))
 		return TC_ACT_OK;
 	room = here->mtu - option_bytes(pkt);
-	if (here->mtu && pkt->dont_fragment && segment_bytes(skb, pkt) > room)
+	if (here->mtu && pkt->dont_fragment && exceeds(skb, pkt, room))
 		return refuse_size(skb, pkt, room);
 	service.addr = w->from.daddr;
 	service.port = w->from.dport;
@@ -60,7 +60,7 @@ static __always_inline int lead_dsr(struct __sk_buff *skb, struct packet *pkt)
 
 	if (verdict)
 		return verdict;
-	if (here && here->mtu && !pkt->dont_fragment && segment_bytes(skb, pkt) > here->mtu)
+	if (here && !pkt->dont_fragment && exceeds(skb, pkt, here->mtu))
 		return TC_ACT_OK;
 	return route_served(skb);
 }
