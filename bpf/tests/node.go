@@ -124,7 +124,8 @@ func (n *node) makePod(t testing.TB, identity datapath.Identity, mtu int) *pod {
 	for _, a := range p.endpoint.Addrs {
 		must(t, n.maps.PutRoutes([]datapath.Route{{Prefix: full(a), Identity: identity}}))
 	}
-	must(t, n.objects.AttachPod(p.ifc.HostIndex))
+	_, err := n.objects.AttachPod(p.ifc.HostIndex)
+	must(t, err)
 	return p
 }
 

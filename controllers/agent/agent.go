@@ -42,6 +42,7 @@ type Datapath interface {
 	Changes(ctx context.Context) (<-chan struct{}, error)
 	EnsureInterface(ctx context.Context, ep dp.Endpoint) (dp.Interface, error)
 	EnsureEndpoint(ctx context.Context, ep dp.Endpoint, ifc dp.Interface) error
+	SettleEndpoint(ctx context.Context) error
 	RemoveEndpoint(ctx context.Context, ep dp.Endpoint) error
 	DeleteInterface(ctx context.Context, hostIfName string) error
 	Endpoints(ctx context.Context) ([]dp.Observed, error)

@@ -57,6 +57,9 @@ func (r *Reconciler) attach(ctx context.Context, a *attachment) outcome {
 	a.status.ObservedGeneration = a.cep.Generation
 	a.status.PodUID = a.cep.Spec.PodUID
 	a.status.ContainerID = a.cep.Spec.ContainerID
+	if !a.served.Load() {
+		r.busy.Store(true)
+	}
 	for _, p := range r.phases() {
 		start := r.Clock.Now()
 		w, err := p.run(ctx, a)

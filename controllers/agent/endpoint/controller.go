@@ -6,6 +6,7 @@ package endpoint
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,7 @@ const (
 type datapath interface {
 	EnsureInterface(ctx context.Context, ep dp.Endpoint) (dp.Interface, error)
 	EnsureEndpoint(ctx context.Context, ep dp.Endpoint, ifc dp.Interface) error
+	SettleEndpoint(ctx context.Context) error
 	RemoveEndpoint(ctx context.Context, ep dp.Endpoint) error
 	DeleteInterface(ctx context.Context, hostIfName string) error
 	Endpoints(ctx context.Context) ([]dp.Observed, error)
@@ -95,6 +97,7 @@ type Reconciler struct {
 	attachments  attachments
 	strays       strays
 	trash        *trash
+	busy         atomic.Bool // an endpoint came or went since settle looked last
 	wake         chan event.GenericEvent
 	phaseSeconds *prometheus.HistogramVec
 }
@@ -110,7 +113,7 @@ func New(o Options) *Reconciler {
 
 // SetupWithManager makes the reconciler one of mgr's.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	for _, runnable := range []manager.RunnableFunc{r.trash.Start, r.watchTombstones} {
+	for _, runnable := range []manager.RunnableFunc{r.trash.Start, r.watchTombstones, r.settle} {
 		if err := mgr.Add(runnable); err != nil {
 			return err
 		}

@@ -79,6 +79,7 @@ func (r *Reconciler) undo(ctx context.Context, a *attachment) error {
 	if a.undone {
 		return nil
 	}
+	r.busy.Store(true)
 	if err := r.Datapath.RemoveEndpoint(ctx, a.ep); err != nil {
 		return fmt.Errorf("take the endpoint out of the datapath: %w", err)
 	}
@@ -95,6 +96,7 @@ func (r *Reconciler) undo(ctx context.Context, a *attachment) error {
 // freed is called when the device of an endpoint is gone: its addresses may be given to others. It wakes who waited for
 // the device's name or for an address.
 func (r *Reconciler) freed(ctx context.Context, gone rubbish) {
+	r.busy.Store(true) // more of them may be waiting
 	r.Addresses.Free(gone.owner)
 	for _, a := range r.attachments.all() {
 		if a.name == gone.name || a.starved.Load() {

@@ -121,6 +121,29 @@ func identityChanges(t *testing.T, n Node) {
 	wantObserved(t, n, shown(ep))
 }
 
+func endpointsSettled(t *testing.T, n Node) {
+	settle := func() { t.Helper(); must(t, n.Datapath.SettleEndpoint(t.Context())) }
+	settle()
+	ensureNode(t, n)
+	one, two := endpoint(1, n.Sandbox()), endpoint(2, n.Sandbox())
+	first := add(t, n, one)
+	add(t, n, two)
+	for range 3 {
+		settle()
+		wantObserved(t, n, shown(one), shown(two))
+	}
+	if diff := cmp.Diff(first, add(t, n, one)); diff != "" {
+		t.Errorf("the interface was replaced (-first +settled):\n%s", diff)
+	}
+	remove(t, n, one)
+	deleteInterface(t, n, two) // nobody has told the datapath that its endpoint is gone
+	settle()
+	deleteInterface(t, n, one)
+	settle()
+	remove(t, n, two)
+	wantObserved(t, n)
+}
+
 func endpointRemoved(t *testing.T, n Node) {
 	ensureNode(t, n)
 	ep := endpoint(1, n.Sandbox())

@@ -20,6 +20,7 @@ type Datapath interface {
 	EnsureNode(ctx context.Context, want datapath.Node) (datapath.NodeState, error)
 	EnsureInterface(ctx context.Context, ep datapath.Endpoint) (datapath.Interface, error)
 	EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc datapath.Interface) error
+	SettleEndpoint(ctx context.Context) error
 	RemoveEndpoint(ctx context.Context, ep datapath.Endpoint) error
 	DeleteInterface(ctx context.Context, hostIfName string) error
 	Endpoints(ctx context.Context) ([]datapath.Observed, error)
@@ -75,6 +76,7 @@ func Test(t *testing.T, newNode func(t *testing.T) Node) {
 		"no interface in something that is no sandbox":           invalidNetns,
 		"endpoints are shown with owner, addresses and identity": endpointsShown,
 		"an endpoint's identity changes in place":                identityChanges,
+		"endpoints are settled at any time and stay the same":    endpointsSettled,
 		"a removed endpoint leaves a device without entry":       endpointRemoved,
 		"an endpoint is removed by its device alone":             removedByDevice,
 		"an endpoint whose device is gone is removed by address": removedByAddress,

@@ -161,6 +161,13 @@ func (d *Datapath) RemoveEndpoint(ctx context.Context, ep datapath.Endpoint) err
 	return nil
 }
 
+// SettleEndpoint records that it was called.
+func (d *Datapath) SettleEndpoint(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.begin(ctx, "SettleEndpoint")
+}
+
 func (d *Datapath) hasDevice(index int) bool {
 	for _, side := range d.devices {
 		if side.ifc.HostIndex == index {

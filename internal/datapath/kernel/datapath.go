@@ -36,6 +36,9 @@ type Datapath struct {
 
 	ensuring sync.Mutex    // one EnsureNode at a time
 	turns    chan struct{} // holds as many as are busy with devices of endpoints
+	// slow is held by who has the kernel hold its lock of all devices for long: he waits for the turns that were taken, and
+	// a turn for one of him. Who takes a turn has it shared.
+	slow sync.RWMutex
 
 	mu        sync.RWMutex
 	node      *node                // what EnsureNode made last; nil before
@@ -63,6 +66,7 @@ type node struct {
 type forwarded struct {
 	endpoint datapath.Endpoint
 	ifc      datapath.Interface
+	settled  bool // nothing is left for SettleEndpoint
 }
 
 // Open loads the programs, adopting what is pinned. Nothing of the node changes before EnsureNode. The network namespace

@@ -49,13 +49,14 @@ func (d *Datapath) EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc
 	if err := d.maps.PutEndpoint(ep, ifc); err != nil {
 		return err
 	}
-	if err := d.objects.AttachPod(ifc.HostIndex); err != nil {
+	settled, err := d.objects.AttachPod(ifc.HostIndex)
+	if err != nil {
 		return fmt.Errorf("attach programs to %s: %w", ep.HostIfName, err)
 	}
 	if err := d.links.Up(ifc.HostIndex); err != nil {
 		return err
 	}
-	d.remember(ep, ifc)
+	d.remember(forwarded{endpoint: ep, ifc: ifc, settled: settled})
 	for _, route := range endpointRoutes(n, ep, ifc) {
 		if err := d.links.EnsureEndpointRoute(route); err != nil {
 			return err
@@ -131,6 +132,8 @@ func (d *Datapath) DeleteInterface(ctx context.Context, hostIfName string) error
 	if !datapath.IsHostIfName(hostIfName) {
 		return fmt.Errorf("delete device %q: %w", hostIfName, datapath.ErrForeignDevice)
 	}
+	d.slow.Lock()
+	defer d.slow.Unlock()
 	return errors.Join(ctx.Err(), d.links.DeletePair(hostIfName))
 }
 
@@ -147,18 +150,22 @@ func (d *Datapath) known() (*node, error) {
 func (d *Datapath) takeTurn(ctx context.Context) error {
 	select {
 	case d.turns <- struct{}{}:
+		d.slow.RLock()
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for other endpoints: %w", ctx.Err())
 	}
 }
 
-func (d *Datapath) endTurn() { <-d.turns }
+func (d *Datapath) endTurn() {
+	d.slow.RUnlock()
+	<-d.turns
+}
 
-func (d *Datapath) remember(ep datapath.Endpoint, ifc datapath.Interface) {
+func (d *Datapath) remember(made forwarded) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.endpoints[ep.HostIfName] = forwarded{endpoint: ep, ifc: ifc}
+	d.endpoints[made.endpoint.HostIfName] = made
 }
 
 func (d *Datapath) forget(hostIfName string) {

@@ -25,39 +25,6 @@ const (
 	egress  hook = netlink.HANDLE_MIN_EGRESS
 )
 
-// AttachPod puts from_pod and to_pod on the host-side device of a pod by clsact. A device that had no clsact before is not
-// asked for its filters.
-func (o *Objects) AttachPod(ifindex int) error {
-	fresh, err := o.ensureClsact(ifindex)
-	if err != nil {
-		return err
-	}
-	for side, name := range map[hook]string{ingress: "from_pod", egress: "to_pod"} {
-		if !fresh {
-			same, err := o.attached(ifindex, side, name)
-			if err != nil {
-				return err
-			}
-			if same {
-				continue
-			}
-		}
-		if err := o.putFilter(ifindex, side, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// PodAttached says whether exactly the programs that AttachPod would put there are on the device.
-func (o *Objects) PodAttached(ifindex int) (bool, error) {
-	in, err := o.attached(ifindex, ingress, "from_pod")
-	if err != nil || !in {
-		return false, err
-	}
-	return o.attached(ifindex, egress, "to_pod")
-}
-
 // ensureClsact reports whether it made the qdisc just now.
 func (o *Objects) ensureClsact(ifindex int) (bool, error) {
 	err := o.netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
@@ -67,6 +34,15 @@ func (o *Objects) ensureClsact(ifindex int) (bool, error) {
 		return false, fmt.Errorf("add clsact to device %d: %w", ifindex, err)
 	}
 	return err == nil, nil
+}
+
+// ensureFilter has our filter on this side run this very program.
+func (o *Objects) ensureFilter(ifindex int, side hook, name string) error {
+	same, err := o.attached(ifindex, side, name)
+	if err != nil || same {
+		return err
+	}
+	return o.putFilter(ifindex, side, name)
 }
 
 func (o *Objects) putFilter(ifindex int, side hook, name string) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,6 +61,19 @@ func probe() error {
 		}
 	}
 	return nil
+}
+
+// haveTCX asks what runs by TCX on the loopback device, which every network namespace has.
+func haveTCX() (bool, error) {
+	const loopback = 1
+	_, err := link.QueryPrograms(link.QueryOptions{Target: loopback, Attach: ebpf.AttachTCXIngress})
+	if errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("probe the kernel for TCX: %w", err)
+	}
+	return true, nil
 }
 
 func mapType(t ebpf.MapType) func() error {

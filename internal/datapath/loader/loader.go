@@ -25,6 +25,7 @@ type Objects struct {
 	programs map[string]program
 	links    string
 	netlink  *netlink.Handle
+	tcx      bool // the kernel has it
 }
 
 // program is a loaded program and the number by which devices show it.
@@ -41,7 +42,11 @@ func Load(cfg Config, bpffs string) (_ *Objects, err error) {
 	if err := probe(); err != nil {
 		return nil, err
 	}
-	o := &Objects{config: cfg, links: filepath.Join(bpffs, "links")}
+	tcx, err := haveTCX()
+	if err != nil {
+		return nil, err
+	}
+	o := &Objects{config: cfg, links: filepath.Join(bpffs, "links"), tcx: tcx}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.Close())

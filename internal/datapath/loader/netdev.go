@@ -93,11 +93,7 @@ func (o *Objects) attachPlaceFilter(ifindex int, p place) error {
 	if _, err := o.ensureClsact(ifindex); err != nil {
 		return err
 	}
-	same, err := o.attached(ifindex, p.side, p.program)
-	if err != nil || same {
-		return err
-	}
-	return o.putFilter(ifindex, p.side, p.program)
+	return o.ensureFilter(ifindex, p.side, p.program)
 }
 
 func (o *Objects) detachPlace(ifindex int, p place) error {

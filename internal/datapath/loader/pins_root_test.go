@@ -15,7 +15,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
@@ -183,68 +182,18 @@ func TestAMapOfOtherMapsIsReplaced(t *testing.T) {
 	}
 }
 
-// newPair makes a veth pair and returns one side's number.
-func newPair(t *testing.T) int {
-	t.Helper()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "lxc1"
-	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer1"}); err != nil {
-		t.Fatal(err)
-	}
-	l, err := netlink.LinkByName("lxc1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l.Attrs().Index
-}
-
-func TestAttachPodRepairsWhatIsMissing(t *testing.T) {
-	lab.Enter(t)
-	bpffs := lab.BPFFS(t)
-	old, o := loaded(t, Config{TunnelPort: 4789}, bpffs), (*Objects)(nil)
-	device := newPair(t)
-	for _, deed := range []struct {
-		name string
-		do   func() error
-		want bool
-	}{
-		{"nothing", func() error { return nil }, false},
-		{"attach", func() error { return old.AttachPod(device) }, true},
-		{"attach again", func() error { return old.AttachPod(device) }, true},
-		{"lose one side", func() error { return old.removeFilter(device, egress) }, false},
-		{"repair", func() error { return old.AttachPod(device) }, true},
-	} {
-		if err := deed.do(); err != nil {
-			t.Fatalf("%s: %v", deed.name, err)
-		}
-		got, err := old.PodAttached(device)
-		if err != nil || got != deed.want {
-			t.Errorf("after %s: attached is %v (%v), want %v", deed.name, got, err, deed.want)
-		}
-	}
-	o = loaded(t, Config{TunnelPort: 8472}, bpffs)
-	if got, err := o.PodAttached(device); err != nil || got {
-		t.Errorf("programs of another configuration count as attached: %v, %v", got, err)
-	}
-	if err := o.AttachPod(device); err != nil {
-		t.Fatal(err)
-	}
-	filters, err := netlink.FilterList(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: device}}, uint32(ingress))
-	if err != nil || len(filters) != 1 {
-		t.Errorf("got %d filters (%v), want the old one replaced in place", len(filters), err)
-	}
-}
-
 func TestAttachToNoDevice(t *testing.T) {
 	lab.Enter(t)
 	o := loaded(t, Config{}, lab.BPFFS(t))
-	for name, attach := range map[string]func(int) error{"pod": o.AttachPod, "overlay": o.AttachOverlay, "card": o.AttachNetdev} {
+	for name, attach := range map[string]func(int) error{"pod": attachPod(o), "overlay": o.AttachOverlay, "card": o.AttachNetdev} {
 		if err := attach(4711); err == nil {
 			t.Errorf("%s: attached to nothing", name)
 		}
 	}
-	if err := o.DetachNetdev(4711); err != nil {
-		t.Errorf("detach from a device that is gone: %v", err)
+	for name, deed := range map[string]func(int) error{"detach from": o.DetachNetdev, "settle": o.SettlePod} {
+		if err := deed(4711); err != nil {
+			t.Errorf("%s a device that is gone: %v", name, err)
+		}
 	}
 }
 
@@ -261,36 +210,5 @@ func TestLoadRefusesAFolderOnAnotherFileSystem(t *testing.T) {
 	}()
 	if _, err := Load(Config{}, dir); err == nil {
 		t.Error("maps were pinned on tmpfs")
-	}
-}
-
-// BenchmarkAttachPod measures what ADD pays: clsact and two filters on a new device.
-func BenchmarkAttachPod(b *testing.B) {
-	lab.Enter(b)
-	o, err := Load(Config{TunnelPort: 8472}, lab.BPFFS(b))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer o.Close()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "lxc1"
-	for b.Loop() {
-		b.StopTimer()
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer1"}); err != nil {
-			b.Fatal(err)
-		}
-		l, err := netlink.LinkByName("lxc1")
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-		if err := o.AttachPod(l.Attrs().Index); err != nil {
-			b.Fatal(err)
-		}
-		b.StopTimer()
-		if err := netlink.LinkDel(l); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
 	}
 }
