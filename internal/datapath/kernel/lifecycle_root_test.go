@@ -89,6 +89,8 @@ func TestUndoLeavesNothing(t *testing.T) {
 			}}
 			n.ensureNode(t)
 			n.newPod(t, 7)
+			n.newPod(t, 8)
+			n.settle(t) // one of the two
 			n.netns.Do(t, func() {
 				if err := n.Undo(t.Context()); err != nil {
 					t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -21,22 +22,29 @@ import (
 )
 
 // TestRestartChangesNothing: an agent that comes back to a node and pods that are right leaves devices, addresses, routes,
-// neighbours and filters alone, on the node and in the pod. To write what is there already is not always nothing.
+// neighbours, filters and what runs by TCX alone, on the node and in the pods, settled or not. To write what is there
+// already is not always nothing.
 func TestRestartChangesNothing(t *testing.T) {
 	for name, m := range modes() {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t, m)
 			n := c.nodes[0]
-			pod := n.pods[0]
-			pod.netns.Settle(t)
-			told := map[string]*news{"node": listen(t, n.netns), "pod": listen(t, pod.netns)}
-			n.restart(t, m.cfg)
-			n.ensureNode(t)
-			n.netns.Do(t, func() { n.ensurePod(t, pod) })
+			n.settle(t) // one of the two
+			told, before := map[string]*news{"the node": listen(t, n.netns)}, map[*pod]hooks{}
+			for _, p := range n.pods {
+				p.netns.Settle(t)
+				told["pod "+p.UID], before[p] = listen(t, p.netns), n.hooks(t, p)
+			}
+			n.comeBack(t, m.cfg)
 			c.tell(t, 0)
+			for p, was := range before {
+				if diff := cmp.Diff(was, n.hooks(t, p)); diff != "" {
+					t.Errorf("hooks of pod %s (-before +after):\n%s", p.UID, diff)
+				}
+			}
 			for where, of := range told {
 				for _, change := range of.read(t) {
-					t.Errorf("a change in the %s: %s", where, change)
+					t.Errorf("a change in %s: %s", where, change)
 				}
 			}
 		})

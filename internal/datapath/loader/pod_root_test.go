@@ -28,34 +28,31 @@ type podCase struct {
 	want  []string
 }
 
+// TestPodRunsEachProgramOnce loads programs once for all cases: emulated kernels take long for it.
 func TestPodRunsEachProgramOnce(t *testing.T) {
-	for name, tt := range podCases(t) {
-		t.Run(name, func(t *testing.T) {
-			lab.Enter(t)
-			bpffs := lab.BPFFS(t)
-			old := loaded(t, Config{TunnelPort: 4789}, bpffs)
-			o := loaded(t, Config{TunnelPort: 8472}, bpffs)
-			device := newCard(t)
-			for _, do := range tt.deeds {
-				do(t, old, o, device)
-			}
-			if diff := cmp.Diff(tt.want, podPrograms(t, o, device)); diff != "" {
-				t.Errorf("programs (-want +got):\n%s", diff)
-			}
-		})
+	lab.Enter(t)
+	bpffs := lab.BPFFS(t)
+	old := loaded(t, Config{TunnelPort: 4789}, bpffs)
+	o := loaded(t, Config{TunnelPort: 8472}, bpffs)
+	for name, tt := range podCases(o) {
+		device := newCard(t)
+		for _, do := range tt.deeds {
+			do(t, old, o, device)
+		}
+		if diff := cmp.Diff(tt.want, podPrograms(t, o, device)); diff != "" {
+			t.Errorf("%s: programs (-want +got):\n%s", name, diff)
+		}
+		if err := netlink.LinkDel(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: device}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
 // podCases are those that this kernel can have.
-func podCases(t *testing.T) map[string]podCase {
-	t.Helper()
-	tcx, err := haveTCX()
-	if err != nil {
-		t.Fatal(err)
-	}
+func podCases(o *Objects) map[string]podCase {
 	filters := []string{"clsact from_pod", "clsact to_pod"}
 	settled, cases := filters, map[string]podCase{}
-	if tcx {
+	if o.tcx {
 		settled, cases = []string{"clsact to_pod", "TCX from_pod"}, tcxCases()
 	}
 	maps.Copy(cases, map[string]podCase{
