@@ -51,7 +51,7 @@ func TestDeletion(t *testing.T) {
 			w.mustRun(podName)
 			w.clock.Step(tt.after)
 			w.mustRun(podName)
-			w.settle()
+			w.tidy()
 			if got := w.ready(podName); got != tt.want {
 				t.Errorf("the endpoint is %q, want %q", got, tt.want)
 			}
@@ -100,7 +100,7 @@ func TestOrderOfUndoing(t *testing.T) {
 	if err := w.pool.Adopt("another", addr); err == nil {
 		t.Error("the address was free before its device was gone")
 	}
-	w.settle()
+	w.tidy()
 	if err := w.pool.Adopt("another", addr); err != nil {
 		t.Errorf("the address was not freed with its device: %v", err)
 	}
@@ -150,7 +150,7 @@ func TestObjectThatIsMissing(t *testing.T) {
 			w.mustRun(podName)
 			w.clock.Step(tt.after)
 			w.mustRun(podName)
-			w.settle()
+			w.tidy()
 			if up := w.dp.Up(hostIf); up != tt.want {
 				t.Errorf("the device is up: %v, want %v", up, tt.want)
 			}
@@ -174,7 +174,7 @@ func TestSuccessorOfTheSameName(t *testing.T) {
 	w.create(next)
 	w.update(webPod().UID("next").Obj())
 	w.mustRun(podName)
-	w.settle()
+	w.tidy()
 	if got := w.ready(podName); got != "True/Ready" {
 		t.Errorf("Ready of the successor is %q", got)
 	}
@@ -205,7 +205,7 @@ func TestSameSandboxAgain(t *testing.T) {
 		t.Errorf("%q was woken when the device was gone", woken)
 	}
 	w.mustRun(podName)
-	w.settle()
+	w.tidy()
 	if got := w.ready(podName); got != "True/Ready" || w.observed(hostIf).UID != "second" || w.used() != 1 {
 		t.Errorf("Ready is %q, the device is %s's, %d addresses are used", got, w.observed(hostIf).UID, w.used())
 	}
@@ -216,7 +216,7 @@ func TestEndpointNeverServedIsReleased(t *testing.T) {
 	w.tombstone("c1", podName)
 	w.mustRun(podName)
 	w.mustRun(podName)
-	w.settle()
+	w.tidy()
 	if got := w.ready(podName); got != "gone" || w.used() != 0 {
 		t.Errorf("the endpoint is %q, %d addresses are used", got, w.used())
 	}

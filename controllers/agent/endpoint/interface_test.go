@@ -44,10 +44,10 @@ func TestErrorsOfTheKernel(t *testing.T) {
 			w.dp.Fail(tt.method, 1, tt.err)
 			w.dp.Fail(tt.method, 2, tt.err)
 			_, first := w.run(podName)
-			w.settle()
+			w.tidy()
 			w.clock.Step(publishAfter)
 			_, second := w.run(podName)
-			w.settle()
+			w.tidy()
 			if (first != nil) != tt.wantErr || (second != nil) != tt.wantErr {
 				t.Errorf("errors %v and %v", first, second)
 			}
@@ -86,7 +86,7 @@ func TestTerminalEndpoint(t *testing.T) {
 	w.mustRun(podName)
 	w.closeSandbox("c1")
 	w.mustRun(podName)
-	w.settle()
+	w.tidy()
 	got := w.get(podName).Status
 	if len(got.Addresses) > 0 || got.Interface != nil || got.EndpointID != 0 || w.used() != 0 {
 		t.Errorf("a terminal endpoint still has %v, %v, %d; %d addresses are used", got.Addresses, got.Interface, got.EndpointID, w.used())

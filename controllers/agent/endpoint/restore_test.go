@@ -117,7 +117,7 @@ func TestStrayGoesWithItsPod(t *testing.T) {
 	w.restart()
 	w.remove(pod)
 	w.sweep(t.Context())
-	w.settle()
+	w.tidy()
 	if w.dp.Up(o.HostIfName) || w.used() != 0 || w.observed(o.HostIfName).HostIndex != 0 {
 		t.Errorf("the stray is there after its pod: %v, %d addresses are used", w.observed(o.HostIfName), w.used())
 	}
@@ -151,7 +151,7 @@ func TestRestoreIsRepeatable(t *testing.T) {
 	if err := w.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.settle()
+	w.tidy()
 	if w.Attached() != 1 || w.dp.Up(dp.HostIfName("c9", "eth0")) {
 		t.Errorf("%d endpoints are attached, the stray is up: %v", w.Attached(), w.dp.Up(dp.HostIfName("c9", "eth0")))
 	}

@@ -227,8 +227,8 @@ func (w *world) mustRun(name string) ctrl.Result {
 	return result
 }
 
-// settle deletes what waits to be deleted and wakes nobody.
-func (w *world) settle() {
+// tidy deletes what waits to be deleted and wakes nobody.
+func (w *world) tidy() {
 	w.t.Helper()
 	for _, r := range w.trash.empty(w.t.Context(), w.trash.take()) {
 		w.t.Errorf("device %s could not be deleted", r.hostIfName)
@@ -348,6 +348,6 @@ func (w *world) restart() {
 	if err := w.Serve(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	w.settle()
+	w.tidy()
 	w.writes = map[string]int{}
 }
