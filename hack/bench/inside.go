@@ -29,6 +29,7 @@ func helpers() map[string]func(context.Context, io.Reader, io.Writer) error {
 		"in-node-change":  helper(changeEndpoints),
 		"in-node-reach":   helper(awaitService),
 		"in-node-forget":  helper(forgetConnections),
+		"in-node-settled": helper(awaitSettled),
 	}
 }
 

@@ -13,7 +13,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/hack/bench/bare"
 	"github.com/ciliate-io/ciliate/hack/bench/load"
@@ -157,7 +160,7 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// podEnds starts three pods, two on one node and one on the other, and returns their namespaces.
+// podEnds starts three pods, two on one node and one on the other, and returns their namespaces once they are settled.
 func (c *cluster) podEnds(ctx context.Context) ([3]load.End, int, error) {
 	var ends [3]load.End
 	var mtu int
@@ -181,8 +184,22 @@ func (c *cluster) podEnds(ctx context.Context) ([3]load.End, int, error) {
 		if ends[i].Netns, err = openNetns(root, cep.Spec.Netns); err != nil {
 			return ends, 0, err
 		}
+		if err := c.inside(ctx, node, "in-node-settled", cep.Status.Interface.HostIndex, &struct{}{}); err != nil {
+			return ends, 0, err
+		}
 	}
 	return ends, mtu, nil
+}
+
+// awaitSettled waits until the agent has settled a pod's device, as it does some seconds after its ADD.
+func awaitSettled(ctx context.Context, device int) (struct{}, error) {
+	return struct{}{}, until(ctx, fmt.Sprintf("device %d to be settled", device), func() (bool, error) {
+		found, err := link.QueryPrograms(link.QueryOptions{Target: device, Attach: ebpf.AttachTCXIngress})
+		if errors.Is(err, unix.EINVAL) {
+			return true, nil // a kernel without TCX
+		}
+		return err == nil && len(found.Programs) > 0, err
+	})
 }
 
 // openNetns opens a pod's network namespace below a node's root. /var/run is a link there, and would lead out of it.
