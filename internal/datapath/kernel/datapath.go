@@ -34,11 +34,8 @@ type Datapath struct {
 	objects *loader.Objects
 	maps    *maps.Maps
 
-	ensuring sync.Mutex    // one EnsureNode at a time
-	turns    chan struct{} // holds as many as are busy with devices of endpoints
-	// slow is held by who has the kernel hold its lock of all devices for long: he waits for the turns that were taken, and
-	// a turn for one of him. Who takes a turn has it shared.
-	slow sync.RWMutex
+	ensuring sync.Mutex // one EnsureNode at a time
+	turns    *turns     // with devices of endpoints
 
 	mu        sync.RWMutex
 	node      *node                // what EnsureNode made last; nil before
@@ -47,10 +44,6 @@ type Datapath struct {
 
 // ipvsDevice is where kube-proxy puts the addresses of Services when it uses IPVS.
 const ipvsDevice = "kube-ipvs0"
-
-// maxTurns is how many endpoints are worked on at once. The kernel has one lock for all devices: fifty who wait for it at
-// once were seen to take twice as long as four.
-const maxTurns = 4
 
 // node is what endpoints need to know of their node.
 type node struct {
@@ -93,7 +86,7 @@ func Open(ctx context.Context, cfg datapath.Config) (*Datapath, error) {
 	}
 	return &Datapath{
 		cfg: cfg, cgroup: root, links: links, objects: objects, maps: objects.Maps(),
-		turns: make(chan struct{}, maxTurns), endpoints: map[string]forwarded{},
+		turns: newTurns(), endpoints: map[string]forwarded{},
 	}, nil
 }
 

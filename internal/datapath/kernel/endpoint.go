@@ -21,10 +21,10 @@ func (d *Datapath) EnsureInterface(ctx context.Context, ep datapath.Endpoint) (d
 	if err != nil {
 		return datapath.Interface{}, err
 	}
-	if err := d.takeTurn(ctx); err != nil {
+	if err := d.turns.take(ctx); err != nil {
 		return datapath.Interface{}, err
 	}
-	defer d.endTurn()
+	defer d.turns.end()
 	ifc, err := d.links.EnsurePair(link.Pair{
 		Host: ep.HostIfName, Inside: ep.IfName, Owner: ep.UID, Netns: ep.Netns,
 		MTU: n.mtu, Addrs: ep.Addrs, Gateways: ep.Gateways,
@@ -42,10 +42,10 @@ func (d *Datapath) EnsureEndpoint(ctx context.Context, ep datapath.Endpoint, ifc
 	if err != nil {
 		return err
 	}
-	if err := d.takeTurn(ctx); err != nil {
+	if err := d.turns.take(ctx); err != nil {
 		return err
 	}
-	defer d.endTurn()
+	defer d.turns.end()
 	if err := d.maps.PutEndpoint(ep, ifc); err != nil {
 		return err
 	}
@@ -132,8 +132,10 @@ func (d *Datapath) DeleteInterface(ctx context.Context, hostIfName string) error
 	if !datapath.IsHostIfName(hostIfName) {
 		return fmt.Errorf("delete device %q: %w", hostIfName, datapath.ErrForeignDevice)
 	}
-	d.slow.Lock()
-	defer d.slow.Unlock()
+	if err := d.turns.takeLong(ctx); err != nil {
+		return err
+	}
+	defer d.turns.endLong()
 	return errors.Join(ctx.Err(), d.links.DeletePair(hostIfName))
 }
 
@@ -145,21 +147,6 @@ func (d *Datapath) known() (*node, error) {
 		return nil, datapath.ErrNoNode
 	}
 	return d.node, nil
-}
-
-func (d *Datapath) takeTurn(ctx context.Context) error {
-	select {
-	case d.turns <- struct{}{}:
-		d.slow.RLock()
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for other endpoints: %w", ctx.Err())
-	}
-}
-
-func (d *Datapath) endTurn() {
-	d.slow.RUnlock()
-	<-d.turns
 }
 
 func (d *Datapath) remember(made forwarded) {

@@ -12,8 +12,10 @@ import (
 // that was not done. The kernel takes 10 to 20 ms for it, which an ADD has not: for moments in which no endpoint comes or
 // goes. It may be any endpoint, so that one for which it fails is in nobody's way.
 func (d *Datapath) SettleEndpoint(ctx context.Context) error {
-	d.slow.Lock()
-	defer d.slow.Unlock()
+	if err := d.turns.takeLong(ctx); err != nil {
+		return err
+	}
+	defer d.turns.endLong()
 	hostIfName, index := d.unsettled()
 	if hostIfName == "" || ctx.Err() != nil {
 		return ctx.Err()
