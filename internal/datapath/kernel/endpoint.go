@@ -127,7 +127,8 @@ func union(a, b []netip.Addr) []netip.Addr {
 	return slices.Compact(all)
 }
 
-// DeleteInterface removes the pair of devices. The kernel takes 20 to 40 ms for it: not for the way of a request.
+// DeleteInterface removes the pair of devices, once no endpoint is worked on. The kernel takes 20 to 40 ms for it: not for the
+// way of a request.
 func (d *Datapath) DeleteInterface(ctx context.Context, hostIfName string) error {
 	if !datapath.IsHostIfName(hostIfName) {
 		return fmt.Errorf("delete device %q: %w", hostIfName, datapath.ErrForeignDevice)

@@ -11,11 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/internal/datapath/bpfgen"
@@ -40,11 +43,10 @@ type Kernel struct {
 
 // Device is the host side of a pod.
 type Device struct {
-	Index   int
-	Owner   string // UID of its CiliumEndpoint
-	Up      bool
-	Filters int
-	Tags    []string // of the programs of its filters
+	Index    int
+	Owner    string // UID of its CiliumEndpoint
+	Up       bool
+	Programs []string // tags of those that it runs, by filters and by TCX
 }
 
 // Kernel looks into the node's kernel.
@@ -76,27 +78,80 @@ func (n *Node) devices(k Kernel) error {
 	if err != nil {
 		return fmt.Errorf("list the devices of %s: %w", n.Name, err)
 	}
-	for _, link := range links {
-		attrs := link.Attrs()
+	for _, found := range links {
+		attrs := found.Attrs()
 		if !datapath.IsHostIfName(attrs.Name) {
 			continue
 		}
 		device := Device{Index: attrs.Index, Owner: strings.TrimSpace(attrs.Alias), Up: attrs.RawFlags&1 != 0}
 		for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
-			filters, err := handle.FilterList(link, parent)
+			filters, err := handle.FilterList(found, parent)
 			if err != nil {
 				return fmt.Errorf("list the filters of %s: %w", attrs.Name, err)
 			}
-			device.Filters += len(filters)
 			for _, filter := range filters {
 				if program, ok := filter.(*netlink.BpfFilter); ok {
-					device.Tags = append(device.Tags, program.Tag)
+					device.Programs = append(device.Programs, program.Tag)
 				}
 			}
 		}
 		k.Devices[attrs.Name] = device
 	}
+	return within(n.NetnsPath(), func() error { return addTCX(k) })
+}
+
+// addTCX adds what the devices run by TCX. The kernel understands their numbers as those of the caller's network namespace.
+func addTCX(k Kernel) error {
+	for name, device := range k.Devices {
+		found, err := link.QueryPrograms(link.QueryOptions{Target: device.Index, Attach: ebpf.AttachTCXIngress})
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENODEV) {
+			continue // a kernel without TCX; a device that has gone meanwhile
+		}
+		if err != nil {
+			return fmt.Errorf("ask what %s runs: %w", name, err)
+		}
+		for _, program := range found.Programs {
+			tag, err := tagOf(program.ID)
+			if err != nil {
+				return fmt.Errorf("look at program %d of %s: %w", program.ID, name, err)
+			}
+			device.Programs = append(device.Programs, tag)
+		}
+		k.Devices[name] = device
+	}
 	return nil
+}
+
+func tagOf(id ebpf.ProgramID) (string, error) {
+	program, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return "", err
+	}
+	defer program.Close()
+	info, err := program.Info()
+	if err != nil {
+		return "", err
+	}
+	return info.Tag, nil
+}
+
+// within does the deed in a network namespace, on a thread of its own.
+func within(namespace string, deed func() error) error {
+	ns, err := netns.GetFromPath(namespace)
+	if err != nil {
+		return fmt.Errorf("open network namespace %s: %w", namespace, err)
+	}
+	defer ns.Close()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := netns.Set(ns); err != nil {
+			done <- fmt.Errorf("enter network namespace %s: %w", namespace, err)
+			return
+		}
+		done <- deed()
+	}()
+	return <-done
 }
 
 func (n *Node) maps(k Kernel) error {

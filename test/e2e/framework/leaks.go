@@ -121,7 +121,7 @@ func (s state) addressesAreUnique() error {
 	return nil
 }
 
-// devicesMatch: the node has the device, its two filters and its map entries for each of its endpoints, and no others.
+// devicesMatch: the node has the device, its two programs and its map entries for each of its endpoints, and no others.
 func (s state) devicesMatch(n *Node, k Kernel) error {
 	want, have := map[string]bool{}, map[string]bool{}
 	entries, interfaces := map[string]bool{}, map[int]bool{}
@@ -130,14 +130,14 @@ func (s state) devicesMatch(n *Node, k Kernel) error {
 			continue
 		}
 		name := datapath.HostIfName(ep.Spec.ContainerID, ep.Spec.IfName)
-		want[fmt.Sprintf("%s of %s, up true, filters 2", name, ep.UID)] = true
+		want[fmt.Sprintf("%s of %s, up true, programs 2", name, ep.UID)] = true
 		interfaces[k.Devices[name].Index] = true
 		for _, a := range ep.Status.Addresses {
 			entries[fmt.Sprintf("%s at %d", a.IP, k.Devices[name].Index)] = true
 		}
 	}
 	for name, d := range k.Devices {
-		have[fmt.Sprintf("%s of %s, up %t, filters %d", name, d.Owner, d.Up, d.Filters)] = true
+		have[fmt.Sprintf("%s of %s, up %t, programs %d", name, d.Owner, d.Up, len(d.Programs))] = true
 	}
 	held := map[string]bool{}
 	for address, index := range k.Endpoints {

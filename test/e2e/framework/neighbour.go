@@ -11,13 +11,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,22 +29,15 @@ const (
 // WhoHas asks on the nodes' link who has an address, and returns the MACs of all that answer.
 func (c *Cluster) WhoHas(t *testing.T, addr netip.Addr) []string {
 	t.Helper()
-	type answer struct {
-		macs []string
-		err  error
-	}
-	answers := make(chan answer, 1)
 	fabric := &Node{Name: "fabric", cluster: c}
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		macs, err := whoHas(fabric.NetnsPath(), addr)
-		answers <- answer{macs, err}
-	}()
-	got := <-answers
-	if got.err != nil {
-		t.Fatalf("ask who has %s: %v", addr, got.err)
+	var macs []string
+	if err := within(fabric.NetnsPath(), func() (err error) {
+		macs, err = whoHas(addr)
+		return err
+	}); err != nil {
+		t.Fatalf("ask who has %s: %v", addr, err)
 	}
-	return got.macs
+	return macs
 }
 
 // MAC is that of the node's card.
@@ -64,15 +55,7 @@ func (n *Node) MAC(t *testing.T) string {
 	return card.Attrs().HardwareAddr.String()
 }
 
-func whoHas(namespace string, addr netip.Addr) ([]string, error) {
-	ns, err := netns.GetFromPath(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	if err := netns.Set(ns); err != nil {
-		return nil, err
-	}
+func whoHas(addr netip.Addr) ([]string, error) {
 	asker, err := findAsker(addr)
 	if err != nil {
 		return nil, err

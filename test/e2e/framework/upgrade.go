@@ -90,7 +90,7 @@ func (n *Node) Build(t *testing.T) Build {
 	}
 	b := Build{Programs: map[string]bool{}, Maps: map[string]ebpf.MapID{}}
 	for _, device := range kernel.Devices {
-		for _, tag := range device.Tags {
+		for _, tag := range device.Programs {
 			b.Programs[tag] = true
 		}
 	}
