@@ -300,7 +300,7 @@ type CiliumConfigStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=4"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == 'default'",message="there is one CiliumConfig and its name is default"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.allocatedAt) || self.spec.ipam.mode == oldSelf.spec.ipam.mode",message="ipam.mode is fixed once a node has a range"

@@ -179,7 +179,8 @@ type CiliumEndpointStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=cep,categories=cilium
 // +kubebuilder:selectablefield:JSONPath=`.spec.nodeName`
-// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
+// +kubebuilder:selectablefield:JSONPath=`.status.identity.number`
+// +kubebuilder:metadata:labels="ciliate.dev/schema=4"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:printcolumn:name="Identity",type=integer,JSONPath=`.status.identity.number`,description="Number of the security identity"
 // +kubebuilder:printcolumn:name="IPv4",type=string,JSONPath=`.status.addresses[?(@.family=="IPv4")].ip`

@@ -32,7 +32,7 @@ type CiliumIdentityStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=ciliumid,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=4"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[1-9][0-9]{2,4}$') && int(self.metadata.name) >= 256 && int(self.metadata.name) <= 65535",message="the name of an identity is its number, from 256 to 65535"
 // +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.labels.k8s:io\.kubernetes\.pod\.namespace`

@@ -77,7 +77,7 @@ type CiliumL2AnnouncementPolicyStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=l2announcement,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=4"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.externalIPs) && self.spec.externalIPs) || (has(self.spec.loadBalancerIPs) && self.spec.loadBalancerIPs)",message="the policy announces nothing: set externalIPs, loadBalancerIPs or both"
 // +kubebuilder:printcolumn:name="LoadBalancer IPs",type=boolean,JSONPath=`.spec.loadBalancerIPs`

@@ -180,7 +180,7 @@ type CiliumNodeStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=cn,categories=cilium
-// +kubebuilder:metadata:labels="ciliate.dev/schema=3"
+// +kubebuilder:metadata:labels="ciliate.dev/schema=4"
 // +kubebuilder:metadata:annotations="argocd.argoproj.io/sync-options=Prune=false"
 // +kubebuilder:printcolumn:name="Internal IP",type=string,JSONPath=`.spec.addresses[?(@.type=="InternalIP")].ip`
 // +kubebuilder:printcolumn:name="Pod CIDRs",type=string,JSONPath=`.spec.ipam.podCIDRs[*]`

@@ -18,7 +18,7 @@ const SchemaLabel = "ciliate.dev/schema"
 
 // SchemaVersion is the revision of the schemas of this package, the value of SchemaLabel. It grows by one with every
 // change to a CRD.
-const SchemaVersion = 3
+const SchemaVersion = 4
 
 // GroupVersion is the group and version of all kinds of this package. (SchemeGroupVersion is the name that the
 // generated apply configurations expect.)

@@ -62,10 +62,19 @@ func NewManager(
 	remote, err := cache.New(rc, cache.Options{
 		Scheme: scheme, Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
 		ByObject: map[client.Object]cache.ByObject{&v1alpha1.CiliumEndpoint{}: {
-			Field: fields.OneTermNotEqualSelector("spec.nodeName", c.NodeName), Transform: slimEndpoint,
+			Field: remoteEndpoints(c.NodeName), Transform: slimEndpoint,
 		}},
 	})
 	return mgr, remote, err
+}
+
+// remoteEndpoints selects the endpoints of other nodes that have an identity, since no other has a row in the table of
+// addresses. So a new pod is one event to every other node, and not two: the API server sends nothing of its creation.
+func remoteEndpoints(nodeName string) fields.Selector {
+	return fields.AndSelectors(
+		fields.OneTermNotEqualSelector("spec.nodeName", nodeName),
+		fields.OneTermNotEqualSelector("status.identity.number", ""),
+	)
 }
 
 // managerOptions keep of each object only what this node's controllers read.

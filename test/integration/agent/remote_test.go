@@ -9,14 +9,20 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/agent"
+	"github.com/ciliate-io/ciliate/internal/config"
 	dp "github.com/ciliate-io/ciliate/internal/datapath"
 	"github.com/ciliate-io/ciliate/test/build"
 )
@@ -117,6 +123,75 @@ func TestRemoteEndpoints(t *testing.T) {
 	}
 	eventually(t, func() error { return n.hasNoRow("10.0.3.7/32") })
 	eventually(t, func() error { return n.hasNoRow("10.0.2.0/24") })
+}
+
+// What the cache of other nodes' endpoints is told, every node of a cluster is told: an endpoint comes with its identity and
+// goes with it.
+func TestRemoteCache(t *testing.T) {
+	n := newNode(t)
+	scheme, err := agent.NewScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, remote, err := agent.NewManager(t.Context(), theCluster.config, scheme, config.Agent{NodeName: n.name, MetricsAddr: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	informer, err := remote.GetInformer(t.Context(), &v1alpha1.CiliumEndpoint{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	news := make(chan string, 16)
+	tell := func(deed string) func(any) {
+		return func(obj any) {
+			if cep, ok := obj.(*v1alpha1.CiliumEndpoint); ok && strings.HasPrefix(cep.Name, "news-") {
+				news <- deed + " " + cep.Name
+			}
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: tell("add"), UpdateFunc: func(_, obj any) { tell("update")(obj) }, DeleteFunc: tell("delete"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if err := remote.Start(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if !remote.WaitForCacheSync(t.Context()) {
+		t.Fatal("the cache does not sync")
+	}
+
+	n.remote("news-here", n.name, "10.0.1.7")
+	bare := build.Endpoint("default/news-bare").OnNode("other").Obj()
+	bare.UID = ""
+	if err := theCluster.client.Create(t.Context(), bare); err != nil {
+		t.Fatal(err)
+	}
+	served := n.remote("news-served", "other", "10.0.2.7")
+	served.Status.Identity.Number = 1002
+	update(t, served)
+	served.Status.Identity = nil
+	update(t, served)
+	for _, want := range []string{"add news-served", "update news-served", "delete news-served"} {
+		select {
+		case got := <-news:
+			if got != want {
+				t.Fatalf("the cache was told %q, want %q", got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("the cache was not told %q", want)
+		}
+	}
+}
+
+func update(t *testing.T, cep *v1alpha1.CiliumEndpoint) {
+	t.Helper()
+	if err := theCluster.client.Status().Update(t.Context(), cep); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // The operator writes its condition while the agent writes the status: both stay, and the agent's own endpoint leaves the
