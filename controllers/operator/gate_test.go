@@ -39,7 +39,8 @@ func (s *server) Get(_ context.Context, _ client.ObjectKey, obj client.Object, _
 func TestGate(t *testing.T) {
 	ours := map[string]string{v1alpha1.SchemaLabel: "99"}
 	tests := map[string]struct {
-		before, after crds // The CRDs in the first minute and from then on.
+		before, after crds          // The CRDs in the first minute and from then on.
+		elected       time.Duration // When it begins to lead; -1 is never.
 		wantReady     bool
 		wantOpened    int
 		wantEnd       error
@@ -49,14 +50,21 @@ func TestGate(t *testing.T) {
 		"foreign at first":                   {after: crds{label: ours}, wantReady: true, wantOpened: 1},
 		"well, then foreign":                 {before: crds{label: ours}, wantReady: true, wantOpened: 1, wantEnd: schema.ErrUnfit},
 		"well, then nobody answers":          {before: crds{label: ours}, after: crds{err: errors.New("down")}, wantReady: true, wantOpened: 1},
+		"well, and another leads":            {before: crds{label: ours}, after: crds{label: ours}, elected: -1, wantReady: true},
+		"well, and leads later":              {before: crds{label: ours}, after: crds{label: ours}, elected: time.Minute, wantReady: true, wantOpened: 1},
+		"foreign when it leads":              {before: crds{label: ours}, elected: time.Minute},
+		"another leads, then foreign":        {before: crds{label: ours}, elected: -1},
 		"nobody answers at first, then well": {before: crds{err: errors.New("down")}, after: crds{label: ours}, wantReady: true, wantOpened: 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				live, opened := &server{}, 0
+				live, elected, opened := &server{}, make(chan struct{}), 0
 				live.Store(&tt.before)
-				g := &gate{live: live, open: func(context.Context) error { opened++; return nil }}
+				if tt.elected >= 0 {
+					time.AfterFunc(tt.elected, func() { close(elected) })
+				}
+				g := &gate{live: live, elected: elected, open: func(context.Context) error { opened++; return nil }}
 				g.shut.Store(new(errors.New("not checked")))
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan error, 1)

@@ -21,11 +21,10 @@ import (
 // collectTimeout bounds the reading of the cache, which answers at once unless it has not been filled yet.
 const collectTimeout = 5 * time.Second
 
-// clusterMetrics counts what the cluster has given out, in the cache and when it is asked for. Only the leader tells:
+// clusterMetrics counts what the cluster has given out, in the cache and when it is asked for. Only the leader has them:
 // replicas that say the same would be added up.
 type clusterMetrics struct {
-	cache   client.Reader
-	elected <-chan struct{}
+	cache client.Reader
 }
 
 func (m *clusterMetrics) desc(name, help string, labels ...string) *prometheus.Desc {
@@ -57,11 +56,6 @@ func (m *clusterMetrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *clusterMetrics) Collect(ch chan<- prometheus.Metric) {
-	select {
-	case <-m.elected:
-	default:
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
 	if err := m.collectIdentities(ctx, ch); err != nil {

@@ -28,14 +28,12 @@ func TestClusterMetrics(t *testing.T) {
 		"ciliate_pool_ranges IPv4": 0, "ciliate_pool_ranges IPv6": 0,
 	}
 	cases := map[string]struct {
-		standby bool
 		objects []client.Object
 		want    map[string]float64
 	}{
-		"an empty cluster":                  {want: nothing},
-		"ranges of somebody else":           {objects: []client.Object{build.Config(0)}, want: nothing},
-		"pools that make no sense":          {objects: []client.Object{senseless}, want: nothing},
-		"a replica that waits says nothing": {standby: true, objects: []client.Object{dual}, want: map[string]float64{}},
+		"an empty cluster":         {want: nothing},
+		"ranges of somebody else":  {objects: []client.Object{build.Config(0)}, want: nothing},
+		"pools that make no sense": {objects: []client.Object{senseless}, want: nothing},
 		"a cluster in use": {
 			objects: []client.Object{
 				dual, build.Identity("1001", "app", "a"), build.Identity("1002", "app", "b"), retired,
@@ -54,11 +52,7 @@ func TestClusterMetrics(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			elected := make(chan struct{})
-			if !tc.standby {
-				close(elected)
-			}
-			m := &clusterMetrics{cache: fake.NewClientBuilder().WithScheme(scheme).WithObjects(tc.objects...).Build(), elected: elected}
+			m := &clusterMetrics{cache: fake.NewClientBuilder().WithScheme(scheme).WithObjects(tc.objects...).Build()}
 			if diff := cmp.Diff(tc.want, gathered(t, m)); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}

@@ -82,10 +82,13 @@ func Options(scheme *runtime.Scheme, leaseNamespace string) manager.Options {
 	}
 }
 
-// Setup makes mgr run the operator as soon as the CRDs are ours and current, and makes its readiness say why they are
-// not.
+// Setup makes mgr run the operator as soon as it leads and the CRDs are ours and current, and makes its readiness say why
+// they are not.
 func Setup(mgr ctrl.Manager, deps Deps) error {
-	g := &gate{live: mgr.GetAPIReader(), open: func(ctx context.Context) error { return setupControllers(ctx, mgr, deps) }}
+	g := &gate{
+		live: mgr.GetAPIReader(), elected: mgr.Elected(),
+		open: func(ctx context.Context) error { return setupControllers(ctx, mgr, deps) },
+	}
 	g.shut.Store(new(errors.New("the CRDs have not been checked yet")))
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
@@ -100,7 +103,7 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 	recorder := mgr.GetEventRecorder("cilium-operator")
 	endpoints := endpoint.New(c, live, recorder, deps.Clock)
 	return errors.Join(
-		deps.Metrics.Register(&clusterMetrics{cache: mgr.GetCache(), elected: mgr.Elected()}),
+		deps.Metrics.Register(&clusterMetrics{cache: mgr.GetCache()}),
 		endpoints.RegisterMetrics(deps.Metrics),
 
 		indexer.IndexField(ctx, &v1alpha1.CiliumEndpoint{}, index.EndpointNode, index.EndpointNodeOf),
@@ -123,14 +126,16 @@ func setupControllers(ctx context.Context, mgr ctrl.Manager, deps Deps) error {
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get
 
 // gate keeps the controllers from CRDs that are not ours or too old: acting on Cilium's would destroy its state, and
-// fields that the API server prunes would be written for ever.
+// fields that the API server prunes would be written for ever. It keeps them from a replica that does not lead, too:
+// what they watch, every pod and endpoint of the cluster, would be sent to it and held for the day when it does.
 type gate struct {
-	live client.Reader
-	open func(context.Context) error
-	shut atomic.Pointer[error]
+	live    client.Reader
+	elected <-chan struct{}
+	open    func(context.Context) error
+	shut    atomic.Pointer[error]
 }
 
-// How often the CRDs are checked before and after they were found well.
+// How often the CRDs are checked until they are found well, and from then on.
 const (
 	checkSoon  = 2 * time.Second
 	checkLater = time.Minute
@@ -142,45 +147,40 @@ func (g *gate) NeedLeaderElection() bool { return false }
 // Start opens the gate once. Should the CRDs become another's later, it ends the process, which then waits here.
 func (g *gate) Start(ctx context.Context) error {
 	log := ctrl.LoggerFrom(ctx)
-	opened := false
+	elected, leads, opened := g.elected, false, false
 	for {
-		err := schema.Check(ctx, g.live)
+		pause, err := checkLater, schema.Check(ctx, g.live)
 		switch {
-		case err == nil && !opened:
-			if err := g.open(ctx); err != nil {
-				return fmt.Errorf("start the controllers: %w", err)
+		case err == nil:
+			if leads && !opened {
+				if err := g.open(ctx); err != nil {
+					return fmt.Errorf("start the controllers: %w", err)
+				}
+				opened = true
 			}
-			opened = true
 			g.shut.Store(nil)
-		case err != nil && opened && foreign(err):
+		case opened && foreign(err):
 			return fmt.Errorf("the CRDs have changed: %w", err)
-		case err != nil && !opened:
+		case !opened:
 			log.Info("Waiting for the CRDs", "because", err.Error())
 			g.shut.Store(&err)
+			pause = checkSoon
 		}
-		if !wait(ctx, opened) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
 			return nil
+		case <-elected:
+			elected, leads = nil, true
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
 
 // foreign tells a verdict about the CRDs from an API server that does not answer.
 func foreign(err error) bool { return errors.Is(err, schema.ErrUnfit) }
-
-func wait(ctx context.Context, opened bool) bool {
-	pause := checkSoon
-	if opened {
-		pause = checkLater
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
 
 func (g *gate) ready(*http.Request) error {
 	if err := g.shut.Load(); err != nil {

@@ -11,12 +11,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -76,6 +79,49 @@ func TestAnotherLeaderTakesOver(t *testing.T) {
 	}
 }
 
+// counting counts what is asked of the API server.
+type counting struct {
+	http.RoundTripper
+	asked *atomic.Int64
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.asked.Add(1)
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// Every pod and endpoint is sent to who watches them: the replica that waits is ready, and watches nothing.
+func TestWaitingReplicaWatchesNothing(t *testing.T) {
+	c := newCluster(t)
+	c.check(client.IgnoreNotFound(c.Delete(t.Context(), c.lease())))
+	killFirst := c.operator(elected)
+	c.eventually("the first leads", func() error { return c.get(c.lease()) })
+	var asked atomic.Int64
+	health := freePort(t)
+	c.operator(elected, func(o *manager.Options) {
+		o.HealthProbeBindAddress = health
+		o.NewCache = func(rc *rest.Config, co cache.Options) (cache.Cache, error) {
+			co.HTTPClient = &http.Client{Transport: counting{co.HTTPClient.Transport, &asked}}
+			return cache.New(rc, co)
+		}
+	})
+	c.eventually("the second is ready", func() error {
+		if code := readyz(health); code != http.StatusOK {
+			return fmt.Errorf("readyz says %d", code)
+		}
+		return nil
+	})
+	c.always("the second's cache asks for nothing", func() error {
+		if n := asked.Load(); n > 0 {
+			return fmt.Errorf("it sent %d requests", n)
+		}
+		return nil
+	})
+	killFirst()
+	c.make(build.Node("n1").Address("192.0.2.1").Obj())
+	c.eventually("the second works", func() error { return c.get(build.CiliumNode("n1")) })
+}
+
 func TestStoppedLeaderGivesTheLeaseBack(t *testing.T) {
 	c := newCluster(t)
 	c.check(client.IgnoreNotFound(c.Delete(t.Context(), c.lease())))
@@ -119,6 +165,16 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// readyz is the status of an operator's answer, zero when there is none.
+func readyz(health string) int {
+	response, err := http.Get("http://" + health + "/readyz")
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
 func TestOperatorLeavesForeignCRDsAlone(t *testing.T) {
 	const crd = "ciliumendpoints.cilium.io"
 	tests := map[string]struct{ label string }{
@@ -134,16 +190,8 @@ func TestOperatorLeavesForeignCRDsAlone(t *testing.T) {
 			health := freePort(t)
 			c.operator(func(o *manager.Options) { o.HealthProbeBindAddress = health })
 			c.make(build.Node("n1").Address("192.0.2.1").Obj())
-			ready := func() int {
-				response, err := http.Get("http://" + health + "/readyz")
-				if err != nil {
-					return 0
-				}
-				defer response.Body.Close()
-				return response.StatusCode
-			}
 			c.eventually("it is not ready", func() error {
-				if code := ready(); code != http.StatusInternalServerError {
+				if code := readyz(health); code != http.StatusInternalServerError {
 					return fmt.Errorf("readyz says %d", code)
 				}
 				return nil
@@ -151,7 +199,7 @@ func TestOperatorLeavesForeignCRDsAlone(t *testing.T) {
 			c.always("it does nothing", func() error { return c.gone(build.CiliumNode("n1")) })
 			c.label(crd, now)
 			c.eventually("it starts once the CRDs are well", func() error { return c.get(build.CiliumNode("n1")) })
-			if code := ready(); code != http.StatusOK {
+			if code := readyz(health); code != http.StatusOK {
 				t.Errorf("readyz says %d", code)
 			}
 		})
