@@ -6,12 +6,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,7 +32,7 @@ type client struct {
 
 	file   []byte // the kubeconfig as last read
 	access access
-	http   *http.Client
+	line   *line
 }
 
 func (p *plugin) newClient(path string) (*client, error) {
@@ -50,29 +48,18 @@ func (c *client) reload() (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read the kubeconfig that the agent writes: %w", err)
 	}
-	if c.http != nil && bytes.Equal(file, c.file) {
+	if c.line != nil && bytes.Equal(file, c.file) {
 		return false, nil
 	}
 	access, err := parseKubeconfig(file)
 	if err != nil {
 		return false, fmt.Errorf("read kubeconfig %s: %w", c.path, err)
 	}
-	if c.http != nil {
-		c.http.CloseIdleConnections()
+	if c.line != nil {
+		c.line.hangUp()
 	}
-	c.file, c.access, c.http = file, access, newHTTP(access)
+	c.file, c.access, c.line = file, access, newLine(access)
 	return true, nil
-}
-
-func newHTTP(a access) *http.Client {
-	return &http.Client{Transport: &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 5 * time.Second,
-		TLSClientConfig:     &tls.Config{RootCAs: a.ca, MinVersion: tls.VersionTLS12},
-		// HTTP/1.1 alone: with two requests one after the other HTTP/2 only adds its preface and its settings.
-		TLSNextProto:       map[string]func(string, *tls.Conn) http.RoundTripper{},
-		DisableCompression: true,
-	}}
 }
 
 // request is one call of the API.
@@ -106,7 +93,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.line.do(ctx, req)
 	if err == nil && resp.StatusCode >= http.StatusMultipleChoices {
 		defer resp.Body.Close()
 		resp, err = nil, newAPIError(resp)

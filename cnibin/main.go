@@ -7,12 +7,6 @@
 // UID in each, and no success without a Ready that belongs to this very sandbox.
 //
 // One CNI verb a file; client.go speaks to the apiserver, wait.go watches one object.
-//
-// How many processors there are does not matter to it, see main: the runtime need not read the node's mounts to find out
-// how many its cgroup may use.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
 package main
 
 import (
