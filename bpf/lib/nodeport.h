@@ -201,8 +201,7 @@ static __always_inline int route_served_remote(struct __sk_buff *skb, struct pac
 	if (!here)
 		return -DROP_NO_TUNNEL_ENDPOINT;
 	/* What may be cut is cut outside the tunnel, where that is IPv4. */
-	if (exceeds(skb, pkt, here->mtu) &&
-	    (pkt->dont_fragment || !addr_is_mapped(&to->node)))
+	if (exceeds(skb, pkt, here->mtu) && (pkt->dont_fragment || !addr_is_mapped(&to->node)))
 		return refuse_size(skb, pkt, here->mtu);
 	pkt->identity = IDENTITY_HOST;
 	return route_tunnel(skb, pkt, here, to);
