@@ -12,8 +12,10 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	authnv1 "k8s.io/api/authentication/v1"
+	authzv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,6 +58,7 @@ func start(t testing.TB) *cluster {
 	c := &cluster{url: config.Host, ca: certificate(t, config.CAData), client: newClient(t, config)}
 	c.token = c.newToken(t, "cni")
 	c.bind(t, "cni")
+	c.awaitBound(t, "cni")
 	return c
 }
 
@@ -99,6 +102,27 @@ func (c *cluster) bind(t testing.TB, name string) {
 	if err := c.client.Create(t.Context(), binding); err != nil {
 		t.Errorf("bind service account %s: %v", name, err)
 	}
+}
+
+// awaitBound waits until the API server has read a binding: it asks its cache, and forbids what is not in there yet.
+func (c *cluster) awaitBound(t testing.TB, name string) {
+	t.Helper()
+	const patience, pause = 10 * time.Second, 10 * time.Millisecond
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pause) {
+		review := &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
+			User: "system:serviceaccount:default:" + name,
+			ResourceAttributes: &authzv1.ResourceAttributes{
+				Namespace: "default", Group: v1alpha1.GroupVersion.Group, Resource: "ciliumendpoints", Verb: "create",
+			},
+		}}
+		if err := c.client.Create(t.Context(), review); err != nil {
+			t.Fatalf("ask what service account %s may do: %v", name, err)
+		}
+		if review.Status.Allowed {
+			return
+		}
+	}
+	t.Fatalf("service account %s may do nothing after %s", name, patience)
 }
 
 // http trusts the API server and carries the token.
