@@ -72,8 +72,8 @@ func BenchmarkPrograms(b *testing.B) {
 	}{
 		{"from_pod/ipv4/to a pod here", loader.Config{}, run{program: "from_pod", in: frame{src: podA4, dst: podB4, protocol: protoTCP}}},
 		{"from_pod/ipv6/to a pod here", loader.Config{}, run{program: "from_pod", in: frame{src: podA6, dst: podB6, protocol: protoTCP}}},
-		{"from_pod/ipv4/into the tunnel", loader.Config{}, run{program: "from_pod", in: frame{src: podA4, dst: remotePod4, protocol: protoTCP}}},
-		{"from_pod/ipv6/into the tunnel", loader.Config{}, run{program: "from_pod", in: frame{src: podA6, dst: remotePod6, protocol: protoTCP}}},
+		{"from_pod/ipv4/into the tunnel device", loader.Config{}, run{program: "from_pod", in: frame{src: podA4, dst: remotePod4, protocol: protoTCP}}},
+		{"from_pod/ipv6/into the tunnel device", loader.Config{}, run{program: "from_pod", in: frame{src: podA6, dst: remotePod6, protocol: protoTCP}}},
 		{"from_pod/ipv4/to the world", loader.Config{}, run{program: "from_pod", in: frame{src: podA4, dst: world4, protocol: protoTCP}}},
 		{"from_pod/ipv4/dropped", loader.Config{}, run{program: "from_pod", in: frame{src: podB4, dst: world4, protocol: protoTCP}}},
 		{"to_pod/ipv4/from the host", loader.Config{}, run{program: "to_pod", in: frame{src: router4, dst: podA4, protocol: protoTCP}}},
