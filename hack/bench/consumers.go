@@ -82,13 +82,25 @@ func (u consumers) since(before consumers, n int) consumers {
 	return each
 }
 
+// meanUse is who worked for one ADD in some lives of as many pods.
+func meanUse(lives []life) consumers {
+	all := consumers{}
+	for _, l := range lives {
+		for name, took := range l.used {
+			all[name] += took / time.Duration(len(lives))
+		}
+	}
+	return all
+}
+
 // sayConsumers tells who worked for one ADD. Most of it is also the time of an ADD: there are two processors.
-func sayConsumers(s *section, alone, together life) {
+func sayConsumers(s *section, alone life, bursts []life) {
+	together := meanUse(bursts)
 	rows := [][]string{{"processor time for one ADD, of", "one at a time, ms", "all at once, ms"}}
 	var sum, sumTogether, rest, restTogether time.Duration
-	byTime := func(a, b string) int { return int(together.used[b] - together.used[a]) }
-	for _, name := range slices.SortedFunc(maps.Keys(together.used), byTime) {
-		one, all := alone.used[name], together.used[name]
+	byTime := func(a, b string) int { return int(together[b] - together[a]) }
+	for _, name := range slices.SortedFunc(maps.Keys(together), byTime) {
+		one, all := alone.used[name], together[name]
 		sum, sumTogether = sum+one, sumTogether+all
 		if max(one, all) < negligible {
 			rest, restTogether = rest+one, restTogether+all
