@@ -24,7 +24,7 @@ import (
 
 const (
 	// rounds is how often baseline and ours take turns, round how long each sends.
-	rounds = 21
+	rounds = 41
 	round  = 400 * time.Millisecond
 	// aimPath is what of the bare path's rate is to be left; aimLow is how far below it the interval may reach.
 	aimPath, aimLow = 0.95, 0.90
@@ -38,16 +38,32 @@ type kind struct {
 	name, unit string
 	scale      float64
 	run        func(load.Path, time.Duration) (load.Result, error)
-	// cilium says what Cilium does on one node and across.
-	cilium [2]string
+	// cilium says what Cilium does, by where.
+	cilium map[where]string
+}
+
+// where two pods are.
+type where int
+
+const (
+	nowhere where = iota
+	onOneNode
+	acrossNodes
+)
+
+// versus is two paths that take turns.
+type versus struct {
+	title, name string
+	bare, ours  load.Path
+	where       where
 }
 
 func kinds() []kind {
 	return []kind{
-		{"TCP stream", "Gbit/s", 1e-9, load.Path.Stream, [2]string{"23.1–23.8 (bare 28.3–29.5)", "13.3–13.5"}},
-		{roundTrips, "/s", 1, load.Path.RequestResponse, [2]string{"28–29 k (bare 31–34 k)", "16–17 k"}},
-		{newConnections, "/s", 1, load.Path.Connect, [2]string{"4.0–4.2 k (bare 7.2–7.5 k)", "2.3 k"}},
-		{"ping", "/s", 1, load.Path.Ping, [2]string{"", ""}},
+		{"TCP stream", "Gbit/s", 1e-9, load.Path.Stream, map[where]string{onOneNode: "23.1–23.8 (bare 28.3–29.5)", acrossNodes: "13.3–13.5"}},
+		{roundTrips, "/s", 1, load.Path.RequestResponse, map[where]string{onOneNode: "28–29 k (bare 31–34 k)", acrossNodes: "16–17 k"}},
+		{newConnections, "/s", 1, load.Path.Connect, map[where]string{onOneNode: "4.0–4.2 k (bare 7.2–7.5 k)", acrossNodes: "2.3 k"}},
+		{"ping", "/s", 1, load.Path.Ping, nil},
 	}
 }
 
@@ -67,6 +83,10 @@ func measurePath(ctx context.Context, c *cluster, s *section) error {
 		if err != nil {
 			return err
 		}
+		floor, err := lab.Switch(mtu)
+		if err != nil {
+			return err
+		}
 		tunnel, err := lab.Tunnel(mtu)
 		if err != nil {
 			return err
@@ -77,15 +97,22 @@ func measurePath(ctx context.Context, c *cluster, s *section) error {
 		s.say("median of the pairs' with its 95 %% interval; the aim is met when it is at least 0.95 and its lower bound at least 0.90. By")
 		s.say("processor time: how much of the bare path's work per second of both threads' processor time is left, whatever else the")
 		s.say("machine does.")
-		for i, way := range []struct {
-			title      string
-			bare, ours load.Path
-		}{
-			{"Two pods of one node; bare: a veth pair between two namespaces.", pathOf(pair[0], pair[1]), pathOf(ends[0], ends[1])},
-			{"Two pods of two nodes; bare: [VXLAN with two programs of a few lines](../hack/bench/bare/c/bare.c) in the same topology.",
-				pathOf(tunnel[0], tunnel[1]), pathOf(ends[0], ends[2])},
+		for _, way := range []versus{
+			{
+				"Two pods of one node; bare: a veth pair between two namespaces.",
+				"Ciliate", pathOf(pair[0], pair[1]), pathOf(ends[0], ends[1]), onOneNode,
+			},
+			{
+				"The same bare pair, and the least that a node with a device for each pod can do: two pairs, and at each a " +
+					"[program of one line](../hack/bench/bare/c/bare.c), `bpf_redirect_peer` by TCX.",
+				"two pairs", pathOf(pair[0], pair[1]), pathOf(floor[0], floor[1]), nowhere,
+			},
+			{
+				"Two pods of two nodes; bare: [VXLAN with two programs of a few lines](../hack/bench/bare/c/bare.c) in the same topology.",
+				"Ciliate", pathOf(tunnel[0], tunnel[1]), pathOf(ends[0], ends[2]), acrossNodes,
+			},
 		} {
-			rows, err := compareAll(ctx, i, way.bare, way.ours)
+			rows, err := compareAll(ctx, way)
 			if err != nil {
 				return err
 			}
@@ -103,10 +130,10 @@ func pathOf(client, server load.End) load.Path {
 }
 
 // compareAll is one table.
-func compareAll(ctx context.Context, way int, bare, ours load.Path) ([][]string, error) {
-	rows := [][]string{{"what", "unit", "bare", "Ciliate", "ratio", "95 %", "aim ≥ 0.95", "ratio by processor time", "Cilium"}}
+func compareAll(ctx context.Context, way versus) ([][]string, error) {
+	rows := [][]string{{"what", "unit", "bare", way.name, "ratio", "95 %", "aim ≥ 0.95", "ratio by processor time", "Cilium"}}
 	for _, k := range kinds() {
-		c, err := compare(ctx, k.run, round, bare, ours)
+		c, err := compare(ctx, k.run, round, way.bare, way.ours)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
@@ -114,7 +141,7 @@ func compareAll(ctx context.Context, way int, bare, ours load.Path) ([][]string,
 		rows = append(rows, []string{
 			k.name, k.unit, figure(median(c.Base) * k.scale), figure(median(c.Ours) * k.scale), fmt.Sprintf("%.2f", rate.median),
 			fmt.Sprintf("%.2f–%.2f", rate.low, rate.high), verdict(rate.median >= aimPath && rate.low >= aimLow),
-			fmt.Sprintf("%.2f (%.2f–%.2f)", cpu.median, cpu.low, cpu.high), k.cilium[way],
+			fmt.Sprintf("%.2f (%.2f–%.2f)", cpu.median, cpu.low, cpu.high), k.cilium[way.where],
 		})
 	}
 	return rows, nil

@@ -13,10 +13,11 @@ import (
 	"github.com/ciliate-io/ciliate/hack/bench/load"
 )
 
-// TestPaths needs root: it makes namespaces. Every kind of load gets through both bare paths.
+// TestPaths needs root: it makes namespaces. Every kind of load gets through all bare paths.
 func TestPaths(t *testing.T) {
 	paths := map[string]func(*bare.Lab, int) ([2]load.End, error){
 		"a veth pair":             (*bare.Lab).Pair,
+		"two pods of one node":    (*bare.Lab).Switch,
 		"VXLAN between two nodes": (*bare.Lab).Tunnel,
 	}
 	loads := map[string]func(load.Path, time.Duration) (load.Result, error){

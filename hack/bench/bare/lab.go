@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -145,4 +146,76 @@ func (l *Lab) Pair(mtu int) ([2]load.End, error) {
 	}
 	return ends, errors.Join(
 		at[0].addr(here, netip.PrefixFrom(ends[0].Addr, 24)), at[1].addr(there, netip.PrefixFrom(ends[1].Addr, 24)))
+}
+
+// Switch is two pods of one node, each behind a veth pair of its own as pods are, and between the pairs the shortest way
+// that a program can take: to the other end of the other pair. What it costs nobody who has such devices can save.
+func (l *Lab) Switch(mtu int) ([2]load.End, error) {
+	var ends [2]load.End
+	node, err := l.newMachine()
+	if err != nil {
+		return ends, err
+	}
+	var outside, inside [2]netlink.Link
+	var pods [2]machine
+	for i := range pods {
+		if pods[i], err = l.newMachine(); err != nil {
+			return ends, err
+		}
+		ends[i] = load.End{Netns: pods[i].ns, Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
+		if outside[i], inside[i], err = node.veth(fmt.Sprint("pod", i), pods[i], "eth0", mtu); err != nil {
+			return ends, err
+		}
+	}
+	for i, pod := range pods {
+		other := 1 - i
+		err := errors.Join(
+			pod.addr(inside[i], netip.PrefixFrom(ends[i].Addr, 24)),
+			pod.neighbor(inside[i], ends[other].Addr, inside[other].Attrs().HardwareAddr),
+			l.lead(node, outside[i], outside[other]))
+		if err != nil {
+			return ends, err
+		}
+	}
+	return ends, nil
+}
+
+// lead takes all that comes in by one device into the pod behind another.
+func (l *Lab) lead(node machine, from, to netlink.Link) error {
+	objects, err := l.load(map[string]uint32{"pod_ifindex": uint32(to.Attrs().Index)})
+	if err != nil {
+		return err
+	}
+	return apart(func() error {
+		if err := netns.Set(node.ns); err != nil {
+			return fmt.Errorf("enter the node: %w", err)
+		}
+		tcx, err := link.AttachTCX(link.TCXOptions{
+			Interface: from.Attrs().Index, Program: objects.IntoPod, Attach: ebpf.AttachTCXIngress,
+		})
+		if err != nil {
+			return fmt.Errorf("attach to %s: %w", from.Attrs().Name, err)
+		}
+		l.closers = append(l.closers, tcx.Close)
+		return nil
+	})
+}
+
+// load makes programs for one node.
+func (l *Lab) load(variables map[string]uint32) (*bareObjects, error) {
+	spec, err := loadBare()
+	if err != nil {
+		return nil, fmt.Errorf("read the programs: %w", err)
+	}
+	for name, value := range variables {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	objects := &bareObjects{}
+	if err := spec.LoadAndAssign(objects, nil); err != nil {
+		return nil, fmt.Errorf("load the programs: %w", err)
+	}
+	l.closers = append(l.closers, objects.Close)
+	return objects, nil
 }

@@ -16,8 +16,8 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bareProgIntoPod      = "into_pod"
 	bareProgIntoTunnel   = "into_tunnel"
-	bareProgOutOfTunnel  = "out_of_tunnel"
 	bareVarPodIfindex    = "pod_ifindex"
 	bareVarRemoteIpv4    = "remote_ipv4"
 	bareVarTunnelIfindex = "tunnel_ifindex"
@@ -65,8 +65,8 @@ type bareSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bareProgramSpecs struct {
-	IntoTunnel  *ebpf.ProgramSpec `ebpf:"into_tunnel"`
-	OutOfTunnel *ebpf.ProgramSpec `ebpf:"out_of_tunnel"`
+	IntoPod    *ebpf.ProgramSpec `ebpf:"into_pod"`
+	IntoTunnel *ebpf.ProgramSpec `ebpf:"into_tunnel"`
 }
 
 // bareMapSpecs contains maps before they are loaded into the kernel.
@@ -123,14 +123,14 @@ type bareVariables struct {
 //
 // It can be passed to loadBareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type barePrograms struct {
-	IntoTunnel  *ebpf.Program `ebpf:"into_tunnel"`
-	OutOfTunnel *ebpf.Program `ebpf:"out_of_tunnel"`
+	IntoPod    *ebpf.Program `ebpf:"into_pod"`
+	IntoTunnel *ebpf.Program `ebpf:"into_tunnel"`
 }
 
 func (p *barePrograms) Close() error {
 	return _BareClose(
+		p.IntoPod,
 		p.IntoTunnel,
-		p.OutOfTunnel,
 	)
 }
 

@@ -100,28 +100,18 @@ func (l *Lab) newSite(i int, fabric machine, bridge netlink.Link, mtu int) (*sit
 
 // program puts the two programs where they belong.
 func (l *Lab) program(s *site, remote netip.Addr) error {
-	spec, err := loadBare()
-	if err != nil {
-		return fmt.Errorf("read the programs: %w", err)
-	}
 	addr := remote.As4()
-	for name, value := range map[string]uint32{
+	objects, err := l.load(map[string]uint32{
 		"tunnel_ifindex": uint32(s.tunnel.Attrs().Index), "pod_ifindex": uint32(s.podHost.Attrs().Index),
 		"remote_ipv4": binary.BigEndian.Uint32(addr[:]),
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
-		}
+	})
+	if err != nil {
+		return err
 	}
-	var objects bareObjects
-	if err := spec.LoadAndAssign(&objects, nil); err != nil {
-		return fmt.Errorf("load the programs: %w", err)
-	}
-	l.closers = append(l.closers, objects.Close)
 	if l.Programs == nil {
-		l.Programs = map[string]*ebpf.Program{"into_tunnel": objects.IntoTunnel, "out_of_tunnel": objects.OutOfTunnel}
+		l.Programs = map[string]*ebpf.Program{"into_tunnel": objects.IntoTunnel, "into_pod": objects.IntoPod}
 	}
-	return errors.Join(s.attach(s.podHost, objects.IntoTunnel), s.attach(s.tunnel, objects.OutOfTunnel))
+	return errors.Join(s.attach(s.podHost, objects.IntoTunnel), s.attach(s.tunnel, objects.IntoPod))
 }
 
 // attach puts a program on the ingress of a device.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Copyright Authors of Ciliate */
 
-/* The least that programs can do to take packets of a pod to another node and back: no look at the
- * packet, one destination, no policy, no counting. What Ciliate's programs are measured against.
+/* The least that programs can do to take packets of a pod to another one, of its node or of another
+ * node: no look at the packet, one destination, no policy, no counting. What Ciliate's programs are
+ * measured against.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -10,7 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 volatile const __u32 tunnel_ifindex; /* the VXLAN device of this node */
-volatile const __u32 pod_ifindex; /* the host side of its only pod */
+volatile const __u32 pod_ifindex; /* the host side of the only pod to reach */
 volatile const __u32 remote_ipv4; /* the other node, in host order */
 
 /* Ingress of the pod's host side. */
@@ -26,9 +27,9 @@ int into_tunnel(struct __sk_buff *skb)
 	return bpf_redirect(tunnel_ifindex, 0);
 }
 
-/* Ingress of the VXLAN device. */
+/* Ingress of the VXLAN device, or of the host side of the node's other pod. */
 SEC("tc")
-int out_of_tunnel(struct __sk_buff *skb)
+int into_pod(struct __sk_buff *skb)
 {
 	return bpf_redirect_peer(pod_ifindex, 0);
 }
