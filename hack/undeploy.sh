@@ -40,6 +40,7 @@ clean_nodes() {
 	sed "s|ciliate/cilium-agent:dev|$1|" "$HERE/undeploy.yaml" | k apply -f -
 	wait_for_clean_nodes
 	k -n kube-system delete daemonset cilium-undeploy --wait
+	k -n kube-system wait pods -l "$CLEANERS" --for=delete --timeout=60s
 }
 
 # wait_for_clean_nodes: a success shows in the container's present or last state.
@@ -73,8 +74,9 @@ remove_rest() {
 	ours delete configmap,serviceaccount,role,rolebinding
 	ours delete clusterrole,clusterrolebinding
 	ours delete validatingadmissionpolicybinding,validatingadmissionpolicy
-	# By which agents agreed who announces a Service.
+	# By which agents agreed who announces a Service, and operators who leads.
 	k -n kube-system delete lease -l ciliate.dev/announced-service --ignore-not-found
+	k -n kube-system delete lease cilium-operator --ignore-not-found
 }
 
 purge() {

@@ -109,6 +109,9 @@ func TestUndeployLeavesNothing(t *testing.T) {
 			t.Errorf("%s has no trace of a living agent: the test proves nothing", node.Name)
 		}
 	}
+	if !strings.Contains(installed(t, c), "lease.coordination.k8s.io/cilium-operator") {
+		t.Error("no operator leads: the test proves nothing")
+	}
 	start := time.Now()
 	c.Script(t, "hack/undeploy.sh")
 	t.Logf("undeploy took %s", time.Since(start).Round(time.Second))
@@ -117,11 +120,27 @@ func TestUndeployLeavesNothing(t *testing.T) {
 			t.Errorf("%s still has:\n%s", node.Name, left)
 		}
 	}
+	if left := installed(t, c); left != "" {
+		t.Errorf("kube-system still has:\n%s", left)
+	}
 	start = time.Now()
 	deploy(t, c)
 	t.Logf("deploy took %s", time.Since(start).Round(time.Second))
 	reachEveryone(t, c, pods)
 	c.NoLeaks(t)
+}
+
+// installed is what kube-system has of ours, a line each.
+func installed(t *testing.T, c *framework.Cluster) string {
+	t.Helper()
+	var names []string
+	for name := range strings.FieldsSeq(c.Script(t, "bash", "-c", `"$KUBECTL" -n kube-system get -o name \
+		daemonset,deployment,pod,configmap,serviceaccount,role,rolebinding,lease`)) {
+		if strings.Contains(name, "/cilium") {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, "\n")
 }
 
 func deploy(t *testing.T, c *framework.Cluster) {

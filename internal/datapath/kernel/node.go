@@ -199,7 +199,7 @@ func (d *Datapath) prune(routes []link.Route, exits []link.Device) error {
 			return fmt.Errorf("detach programs from %s: %w", other.Name, err)
 		}
 	}
-	return nil
+	return d.objects.PruneLinks()
 }
 
 // refuseBare names a card by which pods' packets cannot be routed.

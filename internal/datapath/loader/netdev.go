@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/cilium/ebpf"
@@ -87,6 +88,38 @@ func (o *Objects) DetachNetdev(ifindex int) error {
 		}
 	}
 	return nil
+}
+
+// PruneLinks removes the pins whose device is gone, with the tunnel or by another's hand: such a link only holds its program.
+func (o *Objects) PruneLinks() error {
+	for _, p := range slices.Concat(cardPlaces(), barePlaces(), overlayPlaces()) {
+		pins, err := filepath.Glob(filepath.Join(o.links, p.program+"-*"))
+		if err != nil {
+			return fmt.Errorf("list pinned links of %s: %w", p.program, err)
+		}
+		for _, pin := range pins {
+			if err := pruneLink(pin); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func pruneLink(pin string) error {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if err != nil {
+		return fmt.Errorf("open pinned link %s: %w", pin, err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return fmt.Errorf("look at pinned link %s: %w", pin, err)
+	}
+	if deviceOf(info) != 0 {
+		return nil
+	}
+	return removeIfThere(pin)
 }
 
 func (o *Objects) attachPlaceFilter(ifindex int, p place) error {

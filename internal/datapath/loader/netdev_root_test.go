@@ -7,6 +7,7 @@
 package loader
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -97,6 +98,46 @@ func TestNetdevRunsEachProgramOnce(t *testing.T) {
 			t.Errorf("programs on the card (-want +got):\n%s", diff)
 		})
 	}
+}
+
+func TestLinksGoWithTheirDevice(t *testing.T) {
+	lab.Enter(t)
+	bpffs := lab.BPFFS(t)
+	card := newCard(t)
+	wire, err := netlink.LinkByName("wire")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := attached(t, Config{TunnelPort: 8472}, bpffs, card)
+	if err := o.AttachOverlay(wire.Attrs().Index); err != nil {
+		t.Fatal(err)
+	}
+	before := pinnedLinks(t, o)
+	if err := o.PruneLinks(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, pinnedLinks(t, o)); diff != "" {
+		t.Errorf("links of living devices (-before +after):\n%s", diff)
+	}
+	if err := netlink.LinkDel(wire); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.PruneLinks(); err != nil {
+		t.Fatal(err)
+	}
+	if left := pinnedLinks(t, o); len(left) != 0 {
+		t.Errorf("links of devices that are gone: %v", left)
+	}
+}
+
+// pinnedLinks are none on a kernel without TCX.
+func pinnedLinks(t *testing.T, o *Objects) []string {
+	t.Helper()
+	pins, err := filepath.Glob(filepath.Join(o.links, "*-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pins
 }
 
 func newCard(t *testing.T) int {
