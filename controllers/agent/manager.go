@@ -22,6 +22,7 @@ import (
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
 	"github.com/ciliate-io/ciliate/controllers/internal/index"
+	"github.com/ciliate-io/ciliate/controllers/internal/informer"
 	"github.com/ciliate-io/ciliate/internal/config"
 	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
@@ -60,7 +61,7 @@ func NewManager(
 		return nil, nil, err
 	}
 	remote, err := cache.New(rc, cache.Options{
-		Scheme: scheme, Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(),
+		Scheme: scheme, Mapper: mgr.GetRESTMapper(), HTTPClient: mgr.GetHTTPClient(), NewInformer: informer.New,
 		ByObject: map[client.Object]cache.ByObject{&v1alpha1.CiliumEndpoint{}: {
 			Field: remoteEndpoints(c.NodeName), Transform: slimEndpoint,
 		}},
@@ -86,6 +87,7 @@ func managerOptions(scheme *runtime.Scheme, c config.Agent) ctrl.Options {
 		Scheme:  scheme,
 		Metrics: server.Options{BindAddress: c.MetricsAddr},
 		Cache: cache.Options{
+			NewInformer:      informer.New,
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.CiliumEndpoint{}:   own,

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ciliate-io/ciliate/api/v1alpha1"
+	"github.com/ciliate-io/ciliate/controllers/internal/informer"
 	services "github.com/ciliate-io/ciliate/internal/service/translate"
 )
 
@@ -20,6 +21,7 @@ import (
 // of a pod is of no interest here.
 func cacheOptions() cache.Options {
 	return cache.Options{
+		NewInformer:      informer.New,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:       {Transform: slimPod},
