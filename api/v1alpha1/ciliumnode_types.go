@@ -152,7 +152,8 @@ type CiliumNodeStatus struct {
 	// +optional
 	ConfigGeneration int64 `json:"configGeneration,omitempty"`
 
-	// endpoints is the number of endpoints that the agent serves. Set by the agent.
+	// endpoints is the number of endpoints that the agent serves. Set by the agent, like all counts here at most once a
+	// minute: it may be that old.
 	// +optional
 	Endpoints int32 `json:"endpoints"`
 
