@@ -91,21 +91,24 @@ func (m machine) up(name string) (netlink.Link, error) {
 	return device, nil
 }
 
-// veth joins two machines and returns both ends, up.
-func (m machine) veth(name string, other machine, peer string, mtu int) (netlink.Link, netlink.Link, error) {
+// cardName is the name of the device that a machine has towards another.
+const cardName = "eth0"
+
+// veth joins two machines and returns both ends, up: here under a name, there as the card.
+func (m machine) veth(name string, other machine, mtu int) (netlink.Link, netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = name, mtu
 	err := m.link.LinkAdd(&netlink.Veth{
-		LinkAttrs: attrs, PeerName: peer, PeerNamespace: netlink.NsFd(other.ns), PeerMTU: uint32(mtu),
+		LinkAttrs: attrs, PeerName: cardName, PeerNamespace: netlink.NsFd(other.ns), PeerMTU: uint32(mtu),
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the pair %s, %s: %w", name, peer, err)
+		return nil, nil, fmt.Errorf("make the pair %s, %s: %w", name, cardName, err)
 	}
 	here, err := m.up(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	there, err := other.up(peer)
+	there, err := other.up(cardName)
 	return here, there, err
 }
 
@@ -140,7 +143,7 @@ func (l *Lab) Pair(mtu int) ([2]load.End, error) {
 		}
 		ends[i] = load.End{Netns: at[i].ns, Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
 	}
-	here, there, err := at[0].veth("eth0", at[1], "eth0", mtu)
+	here, there, err := at[0].veth(cardName, at[1], mtu)
 	if err != nil {
 		return ends, err
 	}
@@ -163,7 +166,7 @@ func (l *Lab) Switch(mtu int) ([2]load.End, error) {
 			return ends, err
 		}
 		ends[i] = load.End{Netns: pods[i].ns, Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
-		if outside[i], inside[i], err = node.veth(fmt.Sprint("pod", i), pods[i], "eth0", mtu); err != nil {
+		if outside[i], inside[i], err = node.veth(fmt.Sprint("pod", i), pods[i], mtu); err != nil {
 			return ends, err
 		}
 	}

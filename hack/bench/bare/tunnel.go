@@ -76,7 +76,7 @@ func (l *Lab) newSite(i int, fabric machine, bridge netlink.Link, mtu int) (*sit
 		return nil, err
 	}
 	s.end = load.End{Netns: s.pod.ns, Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)})}
-	port, card, err := fabric.veth(fmt.Sprint("p", i), s.node, "eth0", underlayMTU)
+	port, card, err := fabric.veth(fmt.Sprint("p", i), s.node, underlayMTU)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (l *Lab) newSite(i int, fabric machine, bridge netlink.Link, mtu int) (*sit
 	if err := s.node.addr(card, netip.PrefixFrom(s.underlay, 24)); err != nil {
 		return nil, err
 	}
-	if s.podHost, s.device, err = s.node.veth("pod", s.pod, "eth0", mtu); err != nil {
+	if s.podHost, s.device, err = s.node.veth("pod", s.pod, mtu); err != nil {
 		return nil, err
 	}
 	attrs := netlink.NewLinkAttrs()
