@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"testing"
 
@@ -37,7 +38,14 @@ type auditEvent struct {
 		Subresource string `json:"subresource"`
 		Name        string `json:"name"`
 	} `json:"objectRef"`
+	ResponseStatus struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
 }
+
+// anyway and inEffect say which requests count: all, or those that changed something.
+func anyway(auditEvent) bool     { return true }
+func inEffect(e auditEvent) bool { return e.ResponseStatus.Code < http.StatusMultipleChoices }
 
 // bookmark is where the API server's book ends now.
 func bookmark(t *testing.T) int64 {
@@ -49,8 +57,8 @@ func bookmark(t *testing.T) int64 {
 	return info.Size()
 }
 
-// writes counts the requests since the test began that would change an object, by verb and part; those that failed too.
-func (n *node) writes(resource, name string) map[string]int {
+// writes counts the requests since the test began that would change an object, by verb and part.
+func (n *node) writes(resource, name string, counts func(auditEvent) bool) map[string]int {
 	t := n.t
 	t.Helper()
 	file, err := os.Open(theCluster.audit)
@@ -69,7 +77,7 @@ func (n *node) writes(resource, name string) map[string]int {
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
 			t.Fatal(err)
 		}
-		if ref := event.ObjectRef; ref != nil && ref.Resource == resource && ref.Name == name {
+		if ref := event.ObjectRef; ref != nil && ref.Resource == resource && ref.Name == name && counts(event) {
 			what := event.Verb
 			if ref.Subresource != "" {
 				what += " " + ref.Subresource
@@ -83,11 +91,23 @@ func (n *node) writes(resource, name string) map[string]int {
 	return count
 }
 
-// wrote checks the requests that would change an object. The API server writes them down after it has answered.
+// wrote checks the requests that would change an object, those that failed too.
 func (n *node) wrote(resource, name string, want map[string]int) {
 	n.t.Helper()
+	n.awaitWrites(resource, name, anyway, want)
+}
+
+// changed checks the requests that did change an object: a test that is quicker than the agent's cache sees conflicts besides.
+func (n *node) changed(resource, name string, want map[string]int) {
+	n.t.Helper()
+	n.awaitWrites(resource, name, inEffect, want)
+}
+
+// awaitWrites gives the API server time to write down what it has answered.
+func (n *node) awaitWrites(resource, name string, counts func(auditEvent) bool, want map[string]int) {
+	n.t.Helper()
 	eventually(n.t, func() error {
-		if diff := cmp.Diff(want, n.writes(resource, name)); diff != "" {
+		if diff := cmp.Diff(want, n.writes(resource, name, counts)); diff != "" {
 			return fmt.Errorf("writes to %s (-want +got):\n%s", name, diff)
 		}
 		return nil

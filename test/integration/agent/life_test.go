@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os/exec"
@@ -159,7 +160,9 @@ func TestLabelChange(t *testing.T) {
 	t.Cleanup(func() {
 		id := &v1alpha1.CiliumIdentity{}
 		id.Name = identityDB
-		_ = theCluster.client.Delete(t.Context(), id)
+		if err := theCluster.client.Delete(context.WithoutCancel(t.Context()), id); err != nil {
+			t.Error(err)
+		}
 	})
 	eventually(t, func() error {
 		if got := p.get().Status.Identity.Number; got != 1002 {
@@ -175,7 +178,7 @@ func TestLabelChange(t *testing.T) {
 		}
 		return n.hasRow(p.get().Status.Addresses[0].IP+"/32", dp.Identity(1002), "")
 	})
-	n.wrote("ciliumendpoints", p.name, map[string]int{"create": 1, "update status": 2})
+	n.changed("ciliumendpoints", p.name, map[string]int{"create": 1, "update status": 2})
 }
 
 // An object of the operator comes late.
