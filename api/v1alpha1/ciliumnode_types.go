@@ -153,7 +153,7 @@ type CiliumNodeStatus struct {
 	ConfigGeneration int64 `json:"configGeneration,omitempty"`
 
 	// endpoints is the number of endpoints that the agent serves. Set by the agent, like all counts here at most once a
-	// minute: it may be that old.
+	// minute, so that it lags behind.
 	// +optional
 	Endpoints int32 `json:"endpoints"`
 

@@ -75,16 +75,16 @@ func sayAdd(s *section, alone life, together []life) {
 		[]string{"what", "n", "p50", "p95", "p99", "last done", "aim", "", "Cilium"},
 		[]string{"ADD, one at a time", fmt.Sprint(len(add)), ms(median(add)), ms(quantile(add, 0.95)), ms(quantile(add, 0.99)),
 			"", "p50 ≤ 20 ms", verdict(median(add) <= aimAdd), "p50 158 ms, p95 177 ms"},
-		[]string{"ADD, 50 at once", fmt.Sprint(len(all)), ms(median(all)), ms(quantile(all, 0.95)), ms(quantile(all, 0.99)),
+		[]string{fmt.Sprintf("ADD, %d at once", burst), fmt.Sprint(len(all)), ms(median(all)), ms(quantile(all, 0.95)), ms(quantile(all, 0.99)),
 			spread(last), "last ≤ 400 ms", verdict(median(last) <= aimBurst), ""},
 		[]string{"DEL, one at a time", fmt.Sprint(len(del)), ms(median(del)), ms(quantile(del, 0.95)), ms(quantile(del, 0.99)),
 			"", "p50 ≤ 10 ms", verdict(median(del) <= aimDel), "p50 50 ms, p95 62 ms"},
-		[]string{"DEL, 50 at once", fmt.Sprint(len(allDel)), ms(median(allDel)), ms(quantile(allDel, 0.95)), ms(quantile(allDel, 0.99)),
+		[]string{fmt.Sprintf("DEL, %d at once", burst), fmt.Sprint(len(allDel)), ms(median(allDel)), ms(quantile(allDel, 0.95)), ms(quantile(allDel, 0.99)),
 			spread(lastDel), "", "", ""},
 	)
 	s.say("Time of the executed `/opt/cni/bin/cilium-cni`, from before its start until after its end; the sandbox's network namespace is")
-	s.say("there before. \"Last done\" is the median of %d times 50, and the least and the most. Load average of the machine: %s.",
-		bursts, loadAverage())
+	s.say("there before. \"Last done\" is the median of %d times %d, and the least and the most. Load average of the machine: %s.",
+		bursts, burst, loadAverage())
 	s.say("")
 }
 

@@ -21,7 +21,7 @@ type CiliumNodeStatusApplyConfiguration struct {
 	// configGeneration is the metadata.generation of CiliumConfig "default" that the agent runs. Set by the agent.
 	ConfigGeneration *int64 `json:"configGeneration,omitempty"`
 	// endpoints is the number of endpoints that the agent serves. Set by the agent, like all counts here at most once a
-	// minute: it may be that old.
+	// minute, so that it lags behind.
 	Endpoints *int32 `json:"endpoints,omitempty"`
 	// pools count the addresses of the node's ranges. Set by the agent.
 	Pools []PoolUsageApplyConfiguration `json:"pools,omitempty"`
